@@ -1,0 +1,110 @@
+"""
+Audit entries and the commit that carries them (floor 5).
+
+Every change of a request or a run goes through `Ledger.commit`, so none can be made without
+its entry, and who listens hears of each entry once it is durable.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from signoff.model.audit import AuditEntry
+from signoff.model.changes import Changes
+from signoff.model.request import AuditHead
+from signoff.model.values import Tree
+from signoff.ports import Store
+from signoff.rules.chain import entry_hash, genesis
+from signoff.security.keyring import Keyring
+from signoff.security.sealing import commitment
+
+_log = logging.getLogger("signoff.audit")
+
+OnEvent = Callable[[AuditEntry], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """
+    What an audit entry is to say.
+
+    Attributes:
+        name: What happened, `request.approved` for example.
+        at: When, UTC.
+        actor: Who did it.
+        facts: What else, without personal values.
+        personal: Personal values by name; kept apart, and here as salted commitments.
+    """
+
+    name: str
+    at: datetime
+    actor: str
+    facts: Mapping[str, Tree] = field(default_factory=dict)
+    personal: Mapping[str, str] = field(default_factory=dict)
+
+
+class Ledger:
+    """The store's one writer of requests, runs and their audit entries."""
+
+    def __init__(self, store: Store, keyring: Keyring, on_event: OnEvent | None = None) -> None:
+        self.store = store
+        self.keyring = keyring
+        self._on_event = on_event
+
+    def entry(self, stream: str, head: AuditHead, event: Event) -> tuple[AuditEntry, AuditHead]:
+        """Return the next entry of a stream and the head that it makes. Writes nothing."""
+        salt = secrets.token_bytes(16)
+        personal = {name: text for name, text in event.personal.items() if text}
+        personal["actor"] = event.actor
+        facts = {
+            "event": event.name,
+            "at": event.at.isoformat(),
+            **event.facts,
+            **{name: commitment(salt, text) for name, text in personal.items()},
+        }
+        body = json.dumps(facts, separators=(",", ":")).encode()
+        prev_hash = bytes.fromhex(head.hash) if head.hash else genesis
+        digest = entry_hash(stream=stream, seq=head.seq + 1, prev_hash=prev_hash, body=body)
+        kid, mac = self.keyring.mac("audit", digest)
+        entry = AuditEntry(
+            stream=stream,
+            seq=head.seq + 1,
+            prev_hash=prev_hash,
+            body=body,
+            hash=digest,
+            kid=kid,
+            mac=mac,
+            salt=salt,
+            personal=personal,
+        )
+        return entry, AuditHead(seq=entry.seq, hash=digest.hex())
+
+    async def next_entry(self, stream: str, event: Event) -> AuditEntry:
+        """Return the next entry of a stream whose head is not kept in a record."""
+        entries = await self.store.audit(stream)
+        head = (
+            AuditHead(seq=entries[-1].seq, hash=entries[-1].hash.hex()) if entries else AuditHead()
+        )
+        return self.entry(stream, head, event)[0]
+
+    async def commit(self, changes: Changes) -> None:
+        """
+        Commit `changes`, then tell the listener of each entry in them.
+
+        Raises:
+            StaleWriteError: As `Store.commit` does; nothing was written and nobody was told.
+            StoreUnavailableError: Likewise.
+        """
+        await self.store.commit(changes)
+        if self._on_event is None:
+            return
+        for entry in changes.audit:
+            try:
+                self._on_event(entry)
+            except Exception:
+                _log.exception("on_event failed for %s %s", entry.stream, entry.seq)

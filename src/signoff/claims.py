@@ -1,0 +1,158 @@
+"""
+Claims that this process holds, kept alive by a thread of its own (floor 3).
+
+The thread renews on its own event loop, so a step that blocks the client's loop, or holds the
+GIL for a while, does not lose its run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import anyio
+
+from signoff.errors import StaleWriteError, StoreError
+from signoff.model.changes import Acquire, Changes, Fence, Release, Renew
+from signoff.ports import Store
+
+_log = logging.getLogger("signoff.claims")
+
+DEFAULT_LEASE = timedelta(seconds=30)
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """
+    A claim of this process.
+
+    Attributes:
+        subject: What it is on.
+        holder: This process.
+        fencing: Under which number.
+        until: Until when it is certainly ours, on the monotonic clock.
+        lost: Whether another holder took it.
+        on_renewal: Called from the renewing thread after every renewal.
+    """
+
+    subject: str
+    holder: str
+    fencing: int
+    until: float
+    lost: bool = False
+    on_renewal: Callable[[], None] | None = field(default=None, repr=False)
+
+    def remaining(self, monotonic: float) -> float:
+        """Return for how many seconds the claim is certainly ours."""
+        return 0.0 if self.lost else self.until - monotonic
+
+    def fence(self, *, remaining: timedelta | None = None) -> Fence:
+        """Return the condition that the claim is still ours."""
+        return Fence(
+            subject=self.subject, holder=self.holder, fencing=self.fencing, remaining=remaining
+        )
+
+    def release(self) -> Release:
+        """Return the change that gives it back."""
+        return Release(subject=self.subject, holder=self.holder, fencing=self.fencing)
+
+
+class Keeper:
+    """Takes claims and keeps them until they are let go of."""
+
+    def __init__(self, store: Store, *, holder: str, lease: timedelta = DEFAULT_LEASE) -> None:
+        self._store = store
+        self.holder = holder
+        self.lease = lease
+        self._held: set[Held] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    async def take(self, subject: str) -> Held | None:
+        """Take a claim with a commit of its own, or return `None` when another holder has it."""
+        found = await self._store.claim(subject)
+        if found is not None and found.live:
+            return None
+        acquire = self.acquisition(subject, after=found.fencing if found else 0)
+        began = time.monotonic()
+        try:
+            await self._store.commit(Changes(claims=(acquire,)))
+        except StaleWriteError:
+            return None
+        return self.keep(acquire, began=began)
+
+    def acquisition(self, subject: str, *, after: int = 0) -> Acquire:
+        """Return the change that takes a claim, for a commit of the caller's own."""
+        return Acquire(
+            subject=subject, holder=self.holder, fencing=after + 1, lease=self.lease
+        )
+
+    def keep(self, acquired: Acquire, *, began: float) -> Held:
+        """
+        Keep alive a claim that a commit has taken.
+
+        Args:
+            acquired: What was committed.
+            began: The monotonic clock before that commit.
+        """
+        held = Held(
+            subject=acquired.subject,
+            holder=self.holder,
+            fencing=acquired.fencing,
+            until=began + self.lease.total_seconds(),
+        )
+        with self._changed:
+            self._held.add(held)
+            if self._thread is None:
+                self._closing = False
+                self._thread = threading.Thread(
+                    target=self._renew_until_closed, name="signoff-claims", daemon=True
+                )
+                self._thread.start()
+        return held
+
+    def let_go(self, held: Held) -> None:
+        """Stop keeping a claim; giving it back in the store is the caller's own commit."""
+        with self._changed:
+            self._held.discard(held)
+
+    def close(self) -> None:
+        """End the thread; claims that are still held lapse by themselves. Idempotent."""
+        with self._changed:
+            self._closing = True
+            thread, self._thread = self._thread, None
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join()
+
+    def _renew_until_closed(self) -> None:
+        pause = self.lease.total_seconds() / 3
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, timeout=pause)
+                if self._closing:
+                    return
+                held = list(self._held)
+            for one in held:
+                self._renew(one)
+
+    def _renew(self, held: Held) -> None:
+        began = time.monotonic()
+        renewal = Renew(
+            subject=held.subject, holder=held.holder, fencing=held.fencing, lease=self.lease
+        )
+        try:
+            anyio.run(self._store.commit, Changes(claims=(renewal,)))
+        except StaleWriteError:
+            held.lost = True
+        except StoreError as error:
+            _log.warning("could not renew the claim on %s: %s", held.subject, error)
+        else:
+            held.until = began + self.lease.total_seconds()
+        if held.on_renewal is not None:
+            held.on_renewal()

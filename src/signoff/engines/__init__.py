@@ -1,0 +1,3 @@
+"""What runs tasks, behind the `Engine` port (floor 4)."""
+
+from __future__ import annotations

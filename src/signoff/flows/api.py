@@ -1,0 +1,164 @@
+"""Runs, for applications: start, look, wait, cancel, retry (floor 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+import anyio
+
+from signoff.audit.ledger import Event
+from signoff.bell import Bell
+from signoff.errors import CodecError, ConfigurationError, RunError, SealInvalidError, StaleWriteError
+from signoff.flows.executor import Executor, NewRun
+from signoff.flows.flow import Flow, stored_name
+from signoff.model.changes import Changes, Signal, SignalKind, Task
+from signoff.model.run import TERMINAL, Run, RunStatus
+from signoff.ports import RunQuery
+
+_POLL_SECONDS: Final = 1.0
+
+
+class Flows:
+    """The runs of a client."""
+
+    def __init__(
+        self, executor: Executor, bell: Bell, *, requester: Callable[[str | None], str | None]
+    ) -> None:
+        self._executor = executor
+        self._store = executor.shop.store
+        self._ledger = executor.shop.ledger
+        self._bell = bell
+        self._requester = requester
+
+    async def start(
+        self,
+        flow: type[Flow[object]] | Flow[object],
+        *,
+        inputs: Mapping[str, object] | None = None,
+        requester: str | None = None,
+    ) -> Run:
+        """
+        Store a new run, `ready`; whoever serves or drains the store advances it.
+
+        Args:
+            flow: The class, or an instance.
+            inputs: Merged into the state. An `id` among them is refused while a run with the
+                same one is open.
+            requester: Who starts it; the client's `requester` without it.
+
+        Raises:
+            ValueError: An input does not fit the state; the message names the field.
+            RunError: A run with this id is open.
+        """
+        instance = flow() if isinstance(flow, type) else flow
+        new = await self._executor.new_flow_run(
+            instance, inputs or {}, requester=self._requester(requester), claimed=False
+        )
+        await self.store_new(new)
+        return new.run.record
+
+    async def store_new(self, new: NewRun) -> None:
+        """Store a new run. Raises `RunError` when a run with its id is open."""
+        try:
+            await self._executor.store(new)
+        except StaleWriteError as error:
+            key = new.run.record.key
+            if key is None:
+                raise
+            raise RunError(
+                new.run_id,
+                f"refused: a run of {new.run.record.flow_name} with {key!r} is still open",
+            ) from error
+
+    async def get(self, run_id: str) -> Run:
+        """
+        Return a run as it stands: `running` while a claim on it is live, `output` when completed.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        run = (await self._store.run(run_id)).record
+        if run.status == "completed":
+            return run.with_output(await self._output(run_id))
+        if run.status == "ready":
+            claim = await self._store.claim(run_id)
+            if claim is not None and claim.live:
+                return run.model_copy(update={"status": "running"})
+        return run
+
+    async def wait(self, run_id: str, *, timeout: timedelta | None = None) -> Run:
+        """
+        Return a run once it has ended, or as it stands after `timeout` of real time.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        with anyio.move_on_after(timeout.total_seconds() if timeout else None):
+            while (await self.get(run_id)).status not in TERMINAL:
+                await self._bell.wait(_POLL_SECONDS)
+        return await self.get(run_id)
+
+    async def list(
+        self,
+        *,
+        status: RunStatus | None = None,
+        flow: type[Flow[object]] | None = None,
+        limit: int = 50,
+    ) -> Sequence[Run]:
+        """Return runs, oldest first."""
+        name = stored_name(flow) if flow else None
+        found = await self._store.runs(RunQuery(status=status, flow_name=name, limit=limit))
+        return tuple(one.record for one in found)
+
+    async def cancel(self, run_id: str, *, by: str | None = None) -> Run:
+        """
+        End a run, its requests and its children; reviewers are told, and late replies answered.
+
+        An approved body that is just running ends and is recorded first. Idempotent.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        return await self._command(run_id, "cancel", by=by)
+
+    async def retry(self, run_id: str, *, by: str | None = None) -> Run:
+        """
+        Let a failed or blocked run go on: from the step that failed, asking anew what lapsed.
+
+        Raises:
+            NotFoundError: There is none.
+            ConfigurationError: It is neither failed nor blocked.
+        """
+        run = await self.get(run_id)
+        if run.status not in {"failed", "blocked"}:
+            raise ConfigurationError(
+                f"{run_id} is {run.status}; only a failed or blocked run can be retried"
+            )
+        return await self._command(run_id, "retry", by=by)
+
+    async def _command(self, run_id: str, kind: SignalKind, *, by: str | None) -> Run:
+        run = (await self._store.run(run_id)).record
+        now = await self._store.now()
+        actor = self._requester(by) or "api:unidentified"
+        event = Event(name=f"run.{kind}_asked", at=now, actor=actor, facts={"run_id": run_id})
+        entry = await self._ledger.next_entry(f"commands:{run_id}", event)
+        signal = Signal(
+            run_id=run_id,
+            cause=f"{kind}:{run.version}",
+            kind=kind,
+            facts={"by": actor},
+            created_at=now,
+        )
+        task = Task(kind="advance", subject=run_id)
+        await self._ledger.commit(Changes(signals=(signal,), audit=(entry,), tasks=(task,)))
+        await self._executor.advance(run_id)
+        return await self.get(run_id)
+
+    async def _output(self, run_id: str) -> object:
+        try:
+            return await self._executor.output(run_id)
+        except (CodecError, SealInvalidError):
+            # A process without the types, or a row that was tampered with, shows no output.
+            return None

@@ -1,0 +1,178 @@
+"""The code behind a run: a flow's class, or one gated function (floor 6)."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from abc import abstractmethod
+from collections.abc import Awaitable, Mapping
+from typing import Protocol, cast
+
+from anyio import to_thread
+
+from signoff.codec import Codec, codec
+from signoff.errors import CodecError, ConfigurationError
+from signoff.flows.attempt import Attempt
+from signoff.flows.flow import Flow, graph_of, steps_of, takes_argument
+from signoff.flows.state import StateBox
+from signoff.gates import feedback_of
+from signoff.model.feedback import HumanFeedbackResult
+from signoff.model.gate import FeedbackSpec, GateCall
+from signoff.model.request import Request
+from signoff.model.run import Occurrence
+from signoff.rules.graph import Graph, StepSpec
+
+CALL_STEP = "call"
+
+
+class Code(Protocol):
+    """What the executor needs to know of a run's code."""
+
+    graph: Graph
+    box: StateBox
+    max_method_calls: int
+
+    @abstractmethod
+    async def run_step(self, attempt: Attempt, name: str, argument: object) -> object:
+        """Run one step and return what it returns."""
+
+    @abstractmethod
+    def feedback(self, name: str) -> FeedbackSpec | None:
+        """Return the gate on a step."""
+
+    @abstractmethod
+    def annotation(self, name: str) -> object:
+        """Return the annotation of what a step returns; `object` without one."""
+
+    @abstractmethod
+    def note_output(self, output: object, result: HumanFeedbackResult | None) -> None:
+        """Take note that a step has finished."""
+
+
+class FlowCode(Code):
+    """A flow's instance, with a fresh frame for one run."""
+
+    def __init__(self, flow: Flow[object], codec: Codec) -> None:
+        self._flow = flow
+        self._steps = steps_of(type(flow))
+        self.graph = graph_of(cast("type[Flow[object]]", type(flow)))
+        self.box = flow.fresh_frame()
+        self.max_method_calls = type(flow).max_method_calls
+
+    async def run_step(self, attempt: Attempt, name: str, argument: object) -> object:
+        """Run one step: a coroutine function here, another in a worker thread."""
+        step = getattr(self._flow, name)
+        arguments = (argument,) if takes_argument(step) else ()
+        if inspect.iscoroutinefunction(step):
+            return await cast("Awaitable[object]", step(*arguments))
+        return await to_thread.run_sync(step, *arguments)
+
+    def feedback(self, name: str) -> FeedbackSpec | None:
+        """Return the gate on a step."""
+        return feedback_of(self._steps[name][0])
+
+    def annotation(self, name: str) -> object:
+        """Return the annotation of what a step returns."""
+        return self._flow.returns(name)
+
+    def note_output(self, output: object, result: HumanFeedbackResult | None) -> None:
+        """Show it in the instance's `method_outputs` and `human_feedback_history`."""
+        self._flow.note(output, result)
+
+
+class CallCode(Code):
+    """One gated call as a run of its own."""
+
+    graph = Graph({CALL_STEP: StepSpec(CALL_STEP, start=True)})
+    max_method_calls = 1
+
+    def __init__(self, call: GateCall, codec: Codec) -> None:
+        self._call = call
+        self.box = StateBox(codec, None)
+
+    async def run_step(self, attempt: Attempt, name: str, argument: object) -> object:
+        """Make the call."""
+        return (await attempt.call([self._call]))[0]
+
+    def feedback(self, name: str) -> FeedbackSpec | None:
+        """Return none: the call itself is the gate."""
+        return None
+
+    def annotation(self, name: str) -> object:
+        """Return the annotation of what the function returns."""
+        return self._call.spec.returns
+
+    def note_output(self, output: object, result: HumanFeedbackResult | None) -> None:
+        """Do nothing: there is no instance."""
+
+
+class NoCode(Code):
+    """What stands in for code that is missing: the run can be cancelled, and nothing else."""
+
+    graph = Graph({})
+    max_method_calls = 0
+
+    def __init__(self) -> None:
+        self.box = StateBox(codec, None)
+
+    async def run_step(self, attempt: Attempt, name: str, argument: object) -> object:
+        """Refuse: nothing begins in a blocked run."""
+        raise ConfigurationError(f"there is no code for step {name!r}")
+
+    def feedback(self, name: str) -> FeedbackSpec | None:
+        """Return none."""
+        return None
+
+    def annotation(self, name: str) -> object:
+        """Return none."""
+        return object
+
+    def note_output(self, output: object, result: HumanFeedbackResult | None) -> None:
+        """Do nothing."""
+
+
+def feedback_result(request: Request, codec: Codec) -> HumanFeedbackResult:
+    """
+    Return what came of a `human_feedback` request whose seals were verified.
+
+    Raises:
+        CodecError: The payload's types are not known here any more.
+    """
+    end = request.resolution
+    if end is None:
+        raise CodecError(f"{request.request_id} has no answer yet")
+    return HumanFeedbackResult(
+        output=codec.load(request.payload_json, path=f"{request.method_name} output"),
+        feedback=end.feedback,
+        outcome=end.outcome or None,
+        timestamp=end.resolved_at,
+        method_name=request.method_name,
+        metadata=copy.deepcopy(
+            {name: codec.from_tree(tree) for name, tree in request.metadata.items()}
+        ),
+        request_id=request.request_id,
+        reviewer=end.reviewer,
+        channel=end.channel,
+        edited=end.edited,
+    )
+
+
+def output_value(
+    one: Occurrence, result: HumanFeedbackResult | None, annotation: object, codec: Codec
+) -> object:
+    """
+    Return what listeners and callers get as the output of a finished occurrence.
+
+    For a gate that routes, the payload as it was answered; for one that does not, the result.
+    """
+    if result is not None:
+        return result.output if result.outcome is not None else result
+    return codec.from_tree(one.output, annotation, path=f"{one.step} output")
+
+
+def assignee_in_state(spec: FeedbackSpec, state: Mapping[str, object]) -> tuple[str, ...]:
+    """Return whom the state names as the assignee, if the gate looks there."""
+    if spec.assign_from_input is None:
+        return ()
+    value = state.get(spec.assign_from_input)
+    return (value,) if isinstance(value, str) and value else ()

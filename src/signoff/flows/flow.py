@@ -1,0 +1,287 @@
+"""`Flow`: the class that users write (floor 6)."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Generic, cast, get_args, get_origin
+
+import anyio
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from signoff.codec import codec
+from signoff.context import Host, current_scope, default_host
+from signoff.errors import ConfigurationError
+from signoff.flows.dsl import StepMark, mark_of
+from signoff.flows.state import State, StateBox
+from signoff.gates import feedback_of, registered_hints
+from signoff.model.feedback import HumanFeedbackResult
+from signoff.registry import default_name, flow_classes
+from signoff.rules.graph import Graph, StepSpec
+
+StateT = TypeVar("StateT", default=dict[str, object])
+
+MAX_METHOD_CALLS = 100
+
+
+class Flow(Generic[StateT]):
+    """
+    A graph of steps that stops for humans and goes on later, perhaps elsewhere.
+
+    Write steps as methods under `@start()`, `@listen(...)` and `@router(...)`. With
+    `class F(Flow[Model])` the state is that pydantic model, otherwise a dict.
+
+    An instance may be kicked off again and again; each kickoff is a new run.
+
+    Attributes:
+        initial_state: The state that a run begins with: a model class or instance, or a dict.
+        max_method_calls: How often one step may run in one run.
+    """
+
+    initial_state: ClassVar[object] = None
+    max_method_calls: ClassVar[int] = MAX_METHOD_CALLS
+
+    _signoff_name: ClassVar[str] = ""
+    _signoff_graph: ClassVar[Graph | None] = None
+
+    def __init_subclass__(
+        cls, *, name: str | None = None, aliases: Sequence[str] = (), **kwargs: object
+    ) -> None:
+        """
+        Register the class.
+
+        Args:
+            name: Pins the stored name; `module:qualname` without it.
+            aliases: Former stored names.
+            **kwargs: For other base classes.
+
+        Raises:
+            ConfigurationError: Another class has the name.
+        """
+        super().__init_subclass__(**kwargs)
+        cls._signoff_name = name or default_name(cls)
+        cls._signoff_graph = None
+        flow_classes.add(cls, origin=default_name(cls), names=(cls._signoff_name, *aliases))
+        _register_types(cls)
+        _warn_of_shared_labels(cls)
+
+    def __init__(self, *, client: Host | None = None, initial_state: object = None) -> None:
+        """
+        Make an instance.
+
+        Args:
+            client: The client that runs it; the default client without it.
+            initial_state: In place of the class's own.
+        """
+        self._client = client
+        self._own_initial_state = initial_state
+        self._begin_frame(StateBox(codec, state_model(type(self), initial_state)))
+
+    def _begin_frame(self, box: StateBox) -> None:
+        self._box = box
+        self._outputs: list[object] = []
+        self._history: list[HumanFeedbackResult] = []
+        self.lock = anyio.Lock()
+        """For steps that run in parallel and must not change the state at the same time."""
+
+    @property
+    def state(self) -> StateT:
+        """The state of the current, else the last run."""
+        return cast("StateT", self._box.value)
+
+    @property
+    def flow_id(self) -> str:
+        """The id in the state."""
+        value = self._box.value
+        return str(value.get("id", "") if isinstance(value, dict) else getattr(value, "id", ""))
+
+    @property
+    def method_outputs(self) -> list[object]:
+        """What the steps returned, in the order they finished."""
+        return list(self._outputs)
+
+    @property
+    def human_feedback_history(self) -> list[HumanFeedbackResult]:
+        """What the gates of this run came to, oldest first."""
+        return list(self._history)
+
+    @property
+    def last_human_feedback(self) -> HumanFeedbackResult | None:
+        """The newest of them."""
+        return self._history[-1] if self._history else None
+
+    def kickoff(self, inputs: Mapping[str, object] | None = None) -> object:
+        """
+        Run to the end or to the suspension, blocking this thread.
+
+        Args:
+            inputs: Merged into the state.
+
+        Returns:
+            The output of the last step that finished, or `Suspended`.
+
+        Raises:
+            ValueError: An input does not fit the state; the message names the field.
+            ConfigurationError: Called on the thread of an open client's own loop; use
+                `kickoff_async` there.
+            Exception: What failed the run.
+        """
+        scope = current_scope.get()
+        if scope is not None:
+            return scope.child_blocking(self, inputs)
+        return self._host().kickoff_blocking(self, inputs)
+
+    async def kickoff_async(self, inputs: Mapping[str, object] | None = None) -> object:
+        """
+        Run to the end or to the suspension; inside a step, as a child run.
+
+        Args:
+            inputs: Merged into the state.
+
+        Returns:
+            The output of the last step that finished, or `Suspended`.
+
+        Raises:
+            ValueError: An input does not fit the state; the message names the field.
+            ChildRunFailed: Inside a step, when the child run failed.
+            Exception: What failed the run.
+        """
+        scope = current_scope.get()
+        if scope is not None:
+            return await scope.child(self, inputs)
+        return await self._host().kickoff(self, inputs)
+
+    akickoff = kickoff_async
+
+    def fresh_frame(self) -> StateBox:
+        """Forget the last run and return the box for the state of a new one; for the executor."""
+        self._begin_frame(StateBox(codec, state_model(type(self), self._own_initial_state)))
+        return self._box
+
+    @property
+    def own_initial_state(self) -> object:
+        """The constructor's argument; for the executor."""
+        return self._own_initial_state
+
+    def initial_values(self) -> dict[str, object]:
+        """Return the values that a run's state begins with; for the executor."""
+        initial = self._own_initial_state
+        return _values_of(initial if initial is not None else type(self).initial_state)
+
+    def note(self, output: object, result: HumanFeedbackResult | None) -> None:
+        """Take note of a finished step; for the executor."""
+        self._outputs.append(output)
+        if result is not None:
+            self._history.append(result)
+
+    def returns(self, name: str) -> object:
+        """Return the annotation of what a step returns, `object` without one; for the executor."""
+        return registered_hints(getattr(type(self), name)).get("return", object)
+
+    def _host(self) -> Host:
+        return self._client if self._client is not None else default_host()
+
+
+def stored_name(flow: type[Flow[State]]) -> str:
+    """Return the name that a flow's runs are stored under."""
+    return flow._signoff_name  # noqa: SLF001 - the class's own module
+
+
+def graph_of(flow: type[Flow[State]]) -> Graph:
+    """
+    Return a class's graph, made when it is first used.
+
+    Raises:
+        ValueError: A step listens to itself, or nothing would ever run it.
+    """
+    graph = flow.__dict__.get("_signoff_graph")
+    if not isinstance(graph, Graph):
+        graph = Graph(
+            {name: _step_spec(name, fn, mark) for name, (fn, mark) in steps_of(flow).items()}
+        )
+        if not graph.initial():
+            raise ConfigurationError(f"{stored_name(flow)} has no @start() step, so it cannot begin")
+        flow._signoff_graph = graph  # noqa: SLF001 - the class's own module
+    return graph
+
+
+def steps_of(flow: type) -> dict[str, tuple[Callable[..., object], StepMark]]:
+    """Return the steps of a class by name, inherited ones first; an override replaces its parent's."""
+    found: dict[str, tuple[Callable[..., object], StepMark]] = {}
+    for base in reversed(flow.__mro__):
+        for name, fn in vars(base).items():
+            mark = mark_of(fn)
+            if mark is not None:
+                found[name] = (fn, mark)
+            else:
+                found.pop(name, None)
+    return found
+
+
+def _step_spec(name: str, fn: Callable[..., object], mark: StepMark) -> StepSpec:
+    feedback = feedback_of(fn)
+    routes = mark.router or bool(feedback and feedback.choices)
+    return StepSpec(name, condition=mark.condition, start=mark.start, router=routes)
+
+
+def state_model(flow: type, initial_state: object = None) -> type[BaseModel] | None:
+    """Return the pydantic model of a flow's state, or `None` for a dict."""
+    for candidate in (initial_state, getattr(flow, "initial_state", None)):
+        if isinstance(candidate, BaseModel):
+            return type(candidate)
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    for base in flow.__mro__:
+        for generic in getattr(base, "__orig_bases__", ()):
+            origin = get_origin(generic)
+            arguments = get_args(generic)
+            if isinstance(origin, type) and issubclass(origin, Flow) and arguments:
+                model = arguments[0]
+                if isinstance(model, type) and issubclass(model, BaseModel):
+                    return model
+    return None
+
+
+def _values_of(initial: object) -> dict[str, object]:
+    if isinstance(initial, BaseModel):
+        return {name: getattr(initial, name) for name in type(initial).model_fields}
+    if isinstance(initial, Mapping):
+        return {str(name): value for name, value in cast("Mapping[object, object]", initial).items()}
+    if isinstance(initial, type) and issubclass(initial, dict):
+        return {}
+    if initial is None or (isinstance(initial, type) and issubclass(initial, BaseModel)):
+        return {}
+    raise ConfigurationError(
+        f"initial_state={initial!r} is neither a pydantic model (class or instance) nor a dict"
+    )
+
+
+def _register_types(flow: type) -> None:
+    model = state_model(flow)
+    if model is not None:
+        codec.register_annotation(model)
+    for fn, _mark in steps_of(flow).values():
+        registered_hints(fn)
+
+
+def _warn_of_shared_labels(flow: type) -> None:
+    labels = Counter(
+        choice.label
+        for fn, _mark in steps_of(flow).values()
+        for choice in (getattr(feedback_of(fn), "choices", ()))
+    )
+    shared = [label for label, count in labels.items() if count > 1]
+    if shared:
+        warnings.warn(
+            f"{flow.__qualname__}: several gates emit {', '.join(map(repr, shared))}, so each fires"
+            " the other's listeners; listen to 'step:label' for one gate's label",
+            stacklevel=3,
+        )
+
+
+def takes_argument(fn: Callable[..., object]) -> bool:
+    """Return whether a bound step takes the trigger's output."""
+    return bool(inspect.signature(fn).parameters)

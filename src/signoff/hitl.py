@@ -1,0 +1,555 @@
+"""
+The queue of requests, for applications: list, answer, comment, reassign, cancel (floor 6).
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, cast, overload
+
+import anyio
+from typing_extensions import override
+
+from signoff.bell import Bell
+from signoff.codec import Codec
+from signoff.desk import Desk
+from signoff.errors import (
+    CodecError,
+    ConfigurationError,
+    InvalidEditError,
+    UnknownOutcomeError,
+)
+from signoff.ids import new_id
+from signoff.model.audit import AuditEntry
+from signoff.model.changes import Changes
+from signoff.model.decision import Channel, Proof
+from signoff.model.policy import Policy, Risk
+from signoff.model.request import Evidence, Request, RequestStatus
+from signoff.model.values import Tree
+from signoff.ports import RequestQuery, Store
+from signoff.rules.deadlines import deadlines
+from signoff.rules.digest import digest
+from signoff.rules.edits import check_edit
+from signoff.rules.lifecycle import Cancel, Command, Reassign, Remark, Respond
+from signoff.rules.outcomes import (
+    Matched,
+    Meaning,
+    choices,
+    label_of_meaning,
+    match,
+    read_answer,
+)
+from signoff.rules.routing import assignees_for
+from signoff.security.keyring import Keyring
+
+Who = str | Callable[[], str | None] | None
+"""A name, or something that is asked for one at each use."""
+
+_POLL_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Sequence[Request]):
+    """
+    Some requests, in order.
+
+    Attributes:
+        items: The requests.
+        cursor: Where the next page begins, for `list_requests(cursor=...)`; `None` at the end.
+    """
+
+    items: tuple[Request, ...]
+    cursor: str | None
+
+    @overload
+    def __getitem__(self, index: int) -> Request: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Request]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Request | Sequence[Request]:
+        return self.items[index]
+
+    @override
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @override
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """
+    How many there are.
+
+    Attributes:
+        pending: Requests that wait.
+        approved: Requests that ended so; and so on for the other statuses.
+        runs: Runs by status.
+        deliveries: Deliveries by status.
+        unclaimed: Runs that wait for code that this process does not have, by stored name.
+    """
+
+    pending: int
+    approved: int
+    rejected: int
+    answered: int
+    expired: int
+    cancelled: int
+    runs: Mapping[str, int]
+    deliveries: Mapping[str, int]
+    unclaimed: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """
+    What `Hitl` works with.
+
+    Attributes:
+        store: Where the requests are.
+        desk: Which changes them.
+        codec: Which reads their payloads.
+        keyring: Which seals cursors.
+        bell: Which rings after each commit of this process.
+        policy: The client's policy.
+        reviewer: Who answers, when the caller does not say.
+        names: Gives the names of the runs that this process can advance.
+    """
+
+    store: Store
+    desk: Desk
+    codec: Codec
+    keyring: Keyring
+    bell: Bell
+    policy: Policy
+    reviewer: Who
+    names: Callable[[], Sequence[str]]
+
+
+class Hitl:
+    """
+    The requests of a client.
+
+    Every answer goes through the same desk command as an answer by mail does, and is atomic.
+    """
+
+    def __init__(self, counter: Counter) -> None:
+        self._at = counter
+
+    async def list_requests(
+        self,
+        *,
+        status: RequestStatus | None = None,
+        risk: Risk | None = None,
+        assignee: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        newest_first: bool = False,
+    ) -> Page:
+        """
+        Return a page of requests, oldest first.
+
+        Args:
+            status: Only with this status.
+            risk: Only of this risk.
+            assignee: Only those that this address is asked.
+            run_id: Only of this run.
+            limit: How many at the most, 1 to 200.
+            cursor: The `cursor` of the page before, asked with the same filters.
+            newest_first: Reverse the order.
+
+        Raises:
+            ValueError: The limit is out of range, or the cursor is not one of this query.
+        """
+        if not 1 <= limit <= _MAX_PAGE:
+            raise ValueError(f"limit={limit} is not between 1 and {_MAX_PAGE}")
+        filters = json.dumps([status, risk, assignee, run_id, newest_first])
+        query = RequestQuery(
+            status=status,
+            risk=risk,
+            assignee=assignee.strip().lower() if assignee else None,
+            run_id=run_id,
+            after=self._opened(cursor, filters) if cursor else None,
+            limit=limit,
+            newest_first=newest_first,
+        )
+        found = await self._at.store.requests(query)
+        more = self._sealed(found[-1], filters) if len(found) == limit else None
+        return Page(tuple(self._typed(request) for request in found), more)
+
+    async def get_request(self, request_id: str) -> Request:
+        """
+        Return a request, its seals verified.
+
+        Raises:
+            NotFoundError: There is none.
+            SealInvalidError: It is not what was sealed; its run blocks.
+        """
+        return self._typed(await self._at.desk.load(request_id))
+
+    async def approve(
+        self,
+        *,
+        request_id: str,
+        reason: str = "",
+        payload: object = None,
+        reviewer: str | None = None,
+    ) -> Request:
+        """
+        Give the request's label that means approve; else as `respond`.
+
+        Args:
+            request_id: The request.
+            reason: The reviewer's words.
+            payload: The payload as the reviewer changed it; `None` leaves it.
+            reviewer: Who answers; the client's `reviewer` without it.
+
+        Raises:
+            UnknownOutcomeError: No label means approve, or several do; it names the labels.
+        """
+        return await self._by_meaning("approve", request_id, reason, payload, reviewer)
+
+    async def reject(
+        self, *, request_id: str, reason: str = "", reviewer: str | None = None
+    ) -> Request:
+        """
+        Give the request's label that means reject; else as `respond`.
+
+        Args:
+            request_id: The request.
+            reason: The reviewer's words.
+            reviewer: Who answers; the client's `reviewer` without it.
+
+        Raises:
+            UnknownOutcomeError: No label means reject, or several do; it names the labels.
+        """
+        return await self._by_meaning("reject", request_id, reason, None, reviewer)
+
+    async def respond(
+        self,
+        *,
+        request_id: str,
+        outcome: str | None = None,
+        feedback: str = "",
+        payload: object = None,
+        reviewer: str | None = None,
+        channel: Channel = "api",
+    ) -> Request:
+        """
+        Answer a request, in one commit.
+
+        The outcome is read like the first line of a mail: a label or one of its aliases, or what
+        the gate's `default_outcome` makes of other text. What decides nothing is kept as a
+        comment.
+
+        Args:
+            request_id: The request.
+            outcome: The answer; may be left out for a request without labels.
+            feedback: The reviewer's words.
+            payload: The payload as the reviewer changed it, for a gated call perhaps only the
+                arguments that change; `None` leaves it. For a call in doubt that `happened`,
+                what it returned.
+            reviewer: Who answers; the client's `reviewer` without it.
+            channel: How the application got the answer.
+
+        Returns:
+            The request after the vote.
+
+        Raises:
+            NotFoundError: There is no such request.
+            UnknownOutcomeError: The outcome is none of the labels, or blank; it names them.
+            AlreadyDecidedError: Somebody else was first; it says who, what and when.
+            RequestExpiredError: Its time is up.
+            RequestCancelledError: It was taken back.
+            NotAllowedError: This reviewer may not decide it.
+            InvalidEditError: The payload does not fit what was asked.
+        """
+        who = self._name(reviewer)
+
+        def command(request: Request) -> Command:
+            label, words = _reading(request, outcome, feedback)
+            return self._answer(
+                request, label=label, feedback=words, payload=payload, who=who, channel=channel
+            )
+
+        try:
+            answered = await self._at.desk.do_with(request_id, command)
+        except UnknownOutcomeError:
+            await self._keep_comment(request_id, who, outcome, feedback, channel)
+            raise
+        return self._typed(answered.request)
+
+    async def comment(
+        self, *, request_id: str, text: str, author: str | None = None
+    ) -> Request:
+        """Write something on a request that decides nothing. Raises `NotFoundError`."""
+        name = self._name(author) or "api:unidentified"
+        command = Remark(author=name, text=text, channel="api")
+        return self._typed(await self._at.desk.do(request_id, command))
+
+    async def reassign(
+        self, *, request_id: str, assignees: Sequence[str], by: str | None = None
+    ) -> Request:
+        """
+        Ask others instead; the tokens of those who were asked are void.
+
+        Raises:
+            DecisionError: The request has ended.
+            ConfigurationError: Nobody is named, or an address is not within `assignable`.
+        """
+        request = await self._at.desk.load(request_id)
+        chosen = assignees_for(
+            fixed=(),
+            computed=assignees,
+            policy=request.policy
+            if request.policy.assignable
+            else request.policy.model_copy(update={"assignable": tuple(assignees)}),
+            risk=request.risk,
+            requester=request.requester,
+        )
+        command = Reassign(by=self._name(by) or "api:unidentified", assignees=chosen)
+        return self._typed(await self._at.desk.do(request_id, command))
+
+    async def cancel(self, *, request_id: str, by: str | None = None) -> Request:
+        """Take a request back. Its run goes on with `ApprovalCancelled`. Raises `DecisionError`."""
+        command = Cancel(by=self._name(by) or "api:unidentified", reason="withdrawn")
+        return self._typed(await self._at.desk.do(request_id, command))
+
+    async def history(self, *, request_id: str) -> Sequence[AuditEntry]:
+        """Return the audit entries of a request, oldest first."""
+        return await self._at.store.audit(f"request:{request_id}")
+
+    async def get_stats(self) -> Stats:
+        """Return how many requests, runs and deliveries there are of each status."""
+        counts = await self._at.store.counts()
+        by_status = counts.requests
+        return Stats(
+            pending=by_status.get("pending", 0),
+            approved=by_status.get("approved", 0),
+            rejected=by_status.get("rejected", 0),
+            answered=by_status.get("answered", 0),
+            expired=by_status.get("expired", 0),
+            cancelled=by_status.get("cancelled", 0),
+            runs=counts.runs,
+            deliveries=counts.deliveries,
+            unclaimed=await self._at.store.unclaimed(self._at.names()),
+        )
+
+    async def wait(self, request_id: str, *, timeout: timedelta | None = None) -> Request:
+        """
+        Return a request once it has ended, or as it stands after `timeout` of real time.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        with anyio.move_on_after(timeout.total_seconds() if timeout else None):
+            while (await self.get_request(request_id)).status == "pending":
+                await self._at.bell.wait(_POLL_SECONDS)
+        return await self.get_request(request_id)
+
+    async def request(
+        self,
+        message: str,
+        *,
+        payload: object,
+        emit: Sequence[str] = ("approved", "rejected"),
+        meanings: Mapping[str, Meaning] | None = None,
+        assignees: Sequence[str] = (),
+        requester: str | None = None,
+        evidence: Sequence[Evidence] = (),
+        policy: Policy | None = None,
+    ) -> Request:
+        """
+        Ask a question without a decorator; nothing runs on the answer but what you write.
+
+        Args:
+            message: The question.
+            payload: What it is about.
+            emit: The possible answers; empty for free text.
+            meanings: What labels stand for that the built-in table does not know.
+            assignees: Who is asked; the policy's `assign_to_email` without them.
+            requester: Who asks.
+            evidence: Facts that support it.
+            policy: Further settings, over those of the client.
+
+        Raises:
+            CodecError: The payload cannot be stored.
+            ConfigurationError: Nobody but the requester could decide, or the risk is critical.
+        """
+        merged = (policy or Policy()).over(self._at.policy)
+        risk = merged.risk or "medium"
+        if risk == "critical":
+            raise ConfigurationError('risk="critical" takes a quorum; use risk="high"')
+        now = await self._at.store.now()
+        times = deadlines(merged, risk=risk, opened_at=now)
+        payload_json = self._at.codec.dump(payload, path="payload")
+        draft = Request(
+            request_id=new_id("req", now),
+            kind="question",
+            method_name="question",
+            message=message,
+            choices=choices(tuple(emit), meanings=meanings),
+            assignees=assignees_for(
+                fixed=assignees, computed=(), policy=merged, risk=risk, requester=requester
+            ),
+            requester=requester,
+            payload_json=payload_json,
+            payload_digest=digest(payload_json),
+            proposed_digest=digest(payload_json),
+            evidence=tuple(evidence),
+            risk=risk,
+            created_at=now,
+            due_at=times.due_at,
+            expires_at=times.expires_at,
+            valid_for_seconds=times.valid_for.total_seconds(),
+            policy=merged,
+            policy_digest=digest(json.dumps(merged.model_dump(mode="json"), sort_keys=True)),
+        )
+        opening = self._at.desk.open(draft, actor=requester or "api")
+        await self._at.desk.commit(opening.added_to(Changes()))
+        return self._typed(opening.request)
+
+    async def _by_meaning(
+        self,
+        meaning: Meaning,
+        request_id: str,
+        reason: str,
+        payload: object,
+        reviewer: str | None,
+    ) -> Request:
+        who = self._name(reviewer)
+
+        def command(request: Request) -> Command:
+            try:
+                label = label_of_meaning(request.choices, meaning)
+            except ValueError as error:
+                raise UnknownOutcomeError(
+                    request_id, outcome=meaning, options=request.options, why=f"({error})"
+                ) from error
+            return self._answer(
+                request, label=label, feedback=reason, payload=payload, who=who, channel="api"
+            )
+
+        return self._typed((await self._at.desk.do_with(request_id, command)).request)
+
+    def _answer(
+        self,
+        request: Request,
+        *,
+        label: str,
+        feedback: str,
+        payload: object,
+        who: str | None,
+        channel: Channel,
+    ) -> Respond:
+        proof: Proof = "authenticated" if who else "none"
+        edit = None if payload is None else self._edit(request, payload)
+        return Respond(
+            label=label,
+            feedback=feedback,
+            reviewer=who,
+            channel=channel,
+            proof=proof,
+            payload_json=edit,
+            payload_digest=digest(edit) if edit else None,
+        )
+
+    def _edit(self, request: Request, payload: object) -> str | None:
+        """Return the edited payload, or `None` when it is what was asked."""
+        tree: Tree = request.payload_tree
+        if request.kind == "call" and isinstance(payload, Mapping) and isinstance(tree, dict):
+            given = cast("Mapping[str, object]", payload)
+            payload = {**cast("dict[str, object]", self._at.codec.from_tree(tree)), **given}
+        try:
+            text = self._at.codec.dump(payload, path="payload")
+        except CodecError as error:
+            raise InvalidEditError(request.request_id, field="payload", why=str(error)) from error
+        if request.kind == "in_doubt" or text == request.payload_json:
+            return None if text == request.payload_json else text
+        edit = check_edit(tree, json.loads(text), fixed=request.hidden)
+        for problem in edit.problems:
+            raise InvalidEditError(request.request_id, field=problem.field, why=problem.why)
+        if not edit.changes:
+            return None
+        return json.dumps(edit.tree, ensure_ascii=False, separators=(",", ":"))
+
+    async def _keep_comment(
+        self,
+        request_id: str,
+        who: str | None,
+        outcome: str | None,
+        feedback: str,
+        channel: Channel,
+    ) -> None:
+        text = "\n".join(part for part in (outcome or "", feedback) if part.strip())
+        request = await self._at.desk.load(request_id)
+        if text and request.status == "pending":
+            author = who or f"{channel}:unidentified"
+            await self._at.desk.do(request_id, Remark(author=author, text=text, channel=channel))
+
+    def _typed(self, request: Request) -> Request:
+        try:
+            return request.with_payload(self._at.codec.load(request.payload_json))
+        except CodecError:
+            # A process without the code of the types still shows the payload, as plain JSON.
+            return request
+
+    def _name(self, given: str | None) -> str | None:
+        configured = self._at.reviewer
+        name = given or (configured() if callable(configured) else configured)
+        return name.strip().lower() or None if name else None
+
+    def _sealed(self, last: Request, filters: str) -> str:
+        place = json.dumps([last.created_at.isoformat(), last.request_id]).encode()
+        kid, mac = self._at.keyring.mac("cursor", place + filters.encode())
+        return base64.urlsafe_b64encode(bytes([kid]) + mac + place).decode()
+
+    def _opened(self, cursor: str, filters: str) -> tuple[datetime, str]:
+        try:
+            raw = base64.urlsafe_b64decode(cursor.encode())
+            kid, mac, place = raw[0], raw[1 : 1 + _MAC_BYTES], raw[1 + _MAC_BYTES :]
+            genuine = self._at.keyring.verify("cursor", kid, place + filters.encode(), mac)
+        except (ValueError, IndexError):
+            genuine = False
+            place = b""
+        if not genuine:
+            raise ValueError("the cursor is not one that this query gave; begin without one")
+        at, request_id = json.loads(place)
+        return datetime.fromisoformat(at), request_id
+
+
+_MAX_PAGE: Final = 200
+_MAC_BYTES: Final = hmac.new(b"", b"", "sha256").digest_size
+
+
+def _reading(request: Request, outcome: str | None, feedback: str) -> tuple[str, str]:
+    """Return the label that an outcome stands for, and the reviewer's words."""
+    if not request.choices:
+        words = "\n".join(part for part in (outcome or "", feedback) if part.strip())
+        if not words:
+            raise UnknownOutcomeError(
+                request.request_id, outcome="", options=(), why="is blank, and text is the answer"
+            )
+        return "", words
+    given = outcome or ""
+    answer = read_answer(
+        given, "", request.choices, risk=request.risk, default_outcome=request.default_outcome
+    )
+    if answer.outcome is None:
+        raise UnknownOutcomeError(
+            request.request_id,
+            outcome=given,
+            options=request.options,
+            why="is blank" if answer.kind == "blank" else "is none of the labels, or several",
+        )
+    found = match(given, request.choices, risk=request.risk)
+    exact = isinstance(found, Matched) and not found.remainder
+    return answer.outcome, feedback or ("" if exact else answer.feedback)

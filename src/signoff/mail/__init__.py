@@ -1,0 +1,3 @@
+"""The text of messages, out and in (floor 3)."""
+
+from __future__ import annotations

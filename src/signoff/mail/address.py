@@ -1,0 +1,312 @@
+"""Mail addresses: one spelling for each, the sender of a mail, and addresses that carry a token (floor 3)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from signoff.errors import ConfigurationError
+from signoff.mail.headers import unfolded
+from signoff.security.tokens import token_chars
+
+MAX_LOCAL_OCTETS: Final = 64
+"""The longest local part. Source: RFC 5321 section 4.5.3.1.1."""
+
+MAX_MESSAGE_ID_CHARS: Final = 70
+"""A longer id would be folded or encoded on its way through a mail library, and threads would break."""
+
+MAX_CANDIDATES: Final = 8
+"""How many tokens or message ids of one mail are looked at; all are the sender's to forge."""
+
+SEPARATORS: Final = frozenset("+-_=")
+"""What may stand between a mailbox's name and a token."""
+
+Headers = Iterable[tuple[str, str]]
+"""Names and values in the order in which they stand in a mail."""
+
+_MAX_DOMAIN_CHARS: Final = 253
+_MAX_DOMAIN_LABEL: Final = 63
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_DOT_ATOM: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_LDH: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+# A display name may hold atoms with dots, encoded words, raw UTF-8 and quoted strings; never a
+# character that some other parser could take for the beginning of an address.
+_WORD: Final = r'[^\x00-\x20\x7f-\x9f()<>@,;:\\"\[\]]++'
+_STRING: Final = r'"(?:[^"\\]|\\.)*+"'
+_ADDRESS: Final = r'[^\s()<>@,;:\\"\[\]]++@[^\s()<>@,;:\\"\[\]]++'
+_FROM: Final = re.compile(
+    rf"[ \t]*+(?:(?:{_WORD}|{_STRING}|[ \t]++)*+<({_ADDRESS})>|({_ADDRESS}))[ \t]*+"
+)
+
+_RECIPIENT_HEADERS: Final = (
+    "x-gm-original-to",
+    "delivered-to",
+    "x-original-to",
+    "envelope-to",
+    "to",
+    "cc",
+)
+_TOKEN: Final = re.compile(rf"[a-z2-7]{{{token_chars}}}")
+_TOKEN_IN_ADDRESS: Final = re.compile(rf"(?<![A-Za-z0-9])([A-Za-z2-7]{{{token_chars}}})@")
+_DELIVERY_ID: Final = re.compile(r"dlv_[a-z0-9]{1,32}")
+_MESSAGE_ID: Final = re.compile(
+    r"<(dlv_[a-z0-9]{1,32})@[a-z0-9.-]{1,253}>", re.IGNORECASE | re.ASCII
+)
+
+
+def normalise_address(text: str) -> str:
+    """
+    Return an address in the one spelling in which addresses are compared: lower-case ASCII.
+
+    The domain becomes its A-label. Nothing is folded that a provider might fold: dots and
+    `+tags` stay. Outer blanks go.
+
+    Raises:
+        ValueError: It is no plain `local@domain`: quoted, commented, an IP address, not ASCII
+            before the `@`, or of a domain whose spelling is not its only one.
+
+    Source: RFC 5321 section 4.1.2, RFC 5890 section 2.3.2.1.
+    """
+    local, at, domain = text.strip().rpartition("@")
+    if not at or not _DOT_ATOM.fullmatch(local) or len(local) > MAX_LOCAL_OCTETS:
+        raise ValueError("not a plain mail address")
+    return f"{local.lower()}@{_normalised_domain(domain)}"
+
+
+def parse_from(values: Sequence[bytes | str]) -> str:
+    """
+    Return whom a mail says it is from, normalised, if it says so in one way only.
+
+    Several parsers on the way read the same header, and each must find the same address in it.
+    So everything goes that any of them could read differently: a second header, groups, lists,
+    comments, routes, quoted local parts, characters outside their place. The display name says
+    nothing.
+
+    Args:
+        values: The raw values of all From headers, folded or not.
+
+    Raises:
+        ValueError: There is not exactly one header with exactly one plain address. The message
+            repeats nothing of the header.
+    """
+    if len(values) != 1:
+        raise ValueError(f"{len(values)} From headers; there must be one")
+    found = _FROM.fullmatch(unfolded(_decoded(values[0])))
+    if found is None:
+        raise ValueError("the From header is not one plain address")
+    return normalise_address(found.group(1) or found.group(2))
+
+
+def reply_address(base: str, token: str, *, separator: str = "+") -> str:
+    """
+    Return the address that answers to a token go to.
+
+    Args:
+        base: The mailbox, `approvals@example.com`; or `@reply.example.com` for a domain whose
+            every address is one mailbox.
+        token: A token.
+        separator: What parts name and token: the mail server's recipient delimiter.
+
+    Raises:
+        ConfigurationError: The base is no address, its name is too long to carry a token, or
+            the separator is none.
+        ValueError: The token is not in the alphabet of tokens.
+    """
+    if not _TOKEN.fullmatch(token):
+        raise ValueError("not a token")
+    name, domain = _base(base, separator)
+    local = f"{name}{separator}{token}" if name else token
+    if len(local) > MAX_LOCAL_OCTETS:
+        room = MAX_LOCAL_OCTETS - len(separator) - len(token)
+        raise ConfigurationError(
+            f"the reply address {base!r} cannot carry a token: the part before the @ may have"
+            f" {MAX_LOCAL_OCTETS} characters, so its name at most {room}, not {len(name)}"
+        )
+    return f"{local}@{domain}"
+
+
+def is_reply_address(address: str, *, base: str, separator: str = "+") -> bool:
+    """
+    Return whether an address is one of ours: the base itself, or the base with anything behind it.
+
+    Args:
+        address: A normalised address.
+        base: As for `reply_address`.
+        separator: As for `reply_address`.
+
+    Raises:
+        ConfigurationError: As for `reply_address`.
+    """
+    name, domain = _base(base, separator)
+    local, _, own_domain = address.rpartition("@")
+    return own_domain == domain and (
+        not name or local == name or local.startswith(name + separator)
+    )
+
+
+def tokens_in(headers: Headers) -> list[str]:
+    """
+    Return what looks like a token in the addresses that a mail went to, lower-case.
+
+    The likeliest comes first: what a mail server noted on delivery, then To and Cc. Nothing of
+    it is proved.
+
+    Args:
+        headers: All headers.
+
+    Returns:
+        At most 8 different candidates.
+    """
+    return _first_few(
+        found.group(1).lower()
+        for value in _values(headers, _RECIPIENT_HEADERS)
+        for found in _TOKEN_IN_ADDRESS.finditer(value)
+    )
+
+
+def message_id(delivery_id: str, domain: str) -> str:
+    """
+    Return the Message-ID of a delivery's mail; a repeated one has the same.
+
+    Args:
+        delivery_id: The delivery.
+        domain: The domain that the mail is sent from.
+
+    Raises:
+        ConfigurationError: The domain is none, or so long that the id has more than 70
+            characters.
+        ValueError: The delivery id is none.
+    """
+    if not _DELIVERY_ID.fullmatch(delivery_id):
+        raise ValueError("not a delivery id")
+    made = f"<{delivery_id}@{_configured_domain(domain)}>"
+    if len(made) > MAX_MESSAGE_ID_CHARS:
+        room = MAX_MESSAGE_ID_CHARS - len(f"<{delivery_id}@>")
+        raise ConfigurationError(
+            f"the domain {domain!r} is too long for message ids: at most {room} characters"
+        )
+    return made
+
+
+def message_ids_in(headers: Headers) -> list[str]:
+    """
+    Return the ids of our own mails that a mail answers, likeliest first: the newest.
+
+    For a reply whose address has lost its token. Anybody who was ever copied knows such an id:
+    it addresses a request, it proves nothing.
+
+    Args:
+        headers: All headers.
+
+    Returns:
+        At most 8 different ids, as `message_id` makes them, lower-case.
+    """
+    answered = _values(headers, ("in-reply-to",))
+    older = [id_ for value in _values(headers, ("references",)) for id_ in _ids(value)]
+    return _first_few([*(id_ for value in answered for id_ in _ids(value)), *reversed(older)])
+
+
+def delivery_id_of(message_id: str) -> str:
+    """
+    Return which delivery a message id belongs to.
+
+    Raises:
+        ValueError: It is none that `message_id` makes.
+    """
+    found = _MESSAGE_ID.fullmatch(message_id)
+    if found is None:
+        raise ValueError("not a message id of a delivery")
+    return found.group(1).lower()
+
+
+def normalise_domain(text: str) -> str:
+    """
+    Return a domain in its one spelling: lower-case, as A-labels.
+
+    Raises:
+        ValueError: It is no domain name, or its spelling is not its only one.
+    """
+    return _normalised_domain(text.strip())
+
+
+def _normalised_domain(domain: str) -> str:
+    labels = [_normalised_label(label) for label in domain.split(".")]
+    normalised = ".".join(labels)
+    if len(normalised) > _MAX_DOMAIN_CHARS or labels[-1].isdigit():
+        raise ValueError("not a domain name")
+    return normalised
+
+
+def _normalised_label(label: str) -> str:
+    ascii_label = label.lower() if label.isascii() else _a_label(label)
+    if len(ascii_label) > _MAX_DOMAIN_LABEL or not _LDH.fullmatch(ascii_label):
+        raise ValueError("not a domain name")
+    return ascii_label
+
+
+def _a_label(label: str) -> str:
+    """
+    Return a label with other letters as its A-label, if nobody could read it as another label.
+
+    Libraries differ in what they fold (full-width letters, the sharp s, the Kelvin sign), and
+    a domain that one of them takes for somebody else's must not pass here.
+    """
+    folded = unicodedata.normalize("NFC", label).lower()
+    stable = unicodedata.normalize("NFKC", folded.casefold()) == folded
+    if folded.isascii() or not stable or not all(map(_may_stand_in_a_label, folded)):
+        raise ValueError("a domain name with more than one spelling; write it in ASCII (xn--)")
+    return "xn--" + folded.encode("punycode").decode("ascii")
+
+
+def _may_stand_in_a_label(char: str) -> bool:
+    return char == "-" or unicodedata.category(char) in {"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"}
+
+
+def _decoded(value: bytes | str) -> str:
+    try:
+        raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        return raw.decode("utf-8")
+    except UnicodeError:
+        raise ValueError("a header is not UTF-8") from None
+
+
+def _base(base: str, separator: str) -> tuple[str, str]:
+    """Return name (empty for a whole domain) and domain of a base."""
+    if separator not in SEPARATORS:
+        raise ConfigurationError(
+            f"{separator!r} cannot part a mailbox's name and a token;"
+            f" use one of {' '.join(sorted(SEPARATORS))}"
+        )
+    if base.startswith("@"):
+        return "", _configured_domain(base[1:])
+    try:
+        name, _, domain = normalise_address(base).rpartition("@")
+    except ValueError as error:
+        raise ConfigurationError(f"{base!r} is no mail address: {error}") from error
+    return name, domain
+
+
+def _configured_domain(domain: str) -> str:
+    try:
+        return normalise_domain(domain)
+    except ValueError as error:
+        raise ConfigurationError(f"{domain!r} is no domain: {error}") from error
+
+
+def _values(headers: Headers, names: Sequence[str]) -> Iterator[str]:
+    """Yield the values of some headers, in the order of the names."""
+    known = [(name.lower(), value) for name, value in headers]
+    for wanted in names:
+        yield from (value for name, value in known if name == wanted)
+
+
+def _ids(value: str) -> Iterator[str]:
+    return (found.group().lower() for found in _MESSAGE_ID.finditer(value))
+
+
+def _first_few(candidates: Iterable[str]) -> list[str]:
+    return list(islice(dict.fromkeys(candidates), MAX_CANDIDATES))

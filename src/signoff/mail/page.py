@@ -1,0 +1,181 @@
+"""
+What a message shows, before it is text or HTML (floor 3).
+
+A page keeps apart what Signoff says itself (`Said`) and what others wrote (`Line`): the
+stored payload, the agent's words, a reviewer's reply. What others wrote always stands behind
+a gutter, so that none of it passes for our words, for a quoted reply or for an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from typing_extensions import override
+
+from signoff.model.request import Request, Tone
+from signoff.model.values import visible
+from signoff.rules.outcomes import normalise
+
+Gutter = Literal["| ", "|+ ", "|~ "]
+"""What a line of somebody else's begins with: a new line, the rest of one, or our remark on it."""
+
+NEW: Final[Gutter] = "| "
+MORE: Final[Gutter] = "|+ "
+REMARK: Final[Gutter] = "|~ "
+
+_CRAMPED: Final = 40
+"""So many blanks in a row could push what follows out of sight, and are counted instead."""
+
+_BLANKS: Final = re.compile(rf"(\s{{{_CRAMPED},}})")
+_FEW_BLANK_LINES: Final = 2
+_TAB: Final = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One paragraph in our own words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """
+    One line that somebody else wrote, or our remark among such lines.
+
+    Attributes:
+        text: The line, without its gutter.
+        gutter: What it begins with.
+        tone: How HTML colours its edge.
+    """
+
+    text: str
+    gutter: Gutter = NEW
+    tone: Tone | None = None
+
+    @override
+    def __str__(self) -> str:
+        """The line behind its gutter."""
+        return (self.gutter + shown(self.text)) if self.text else self.gutter.rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A link that answers; text shows the same choice in words."""
+
+    label: str
+    href: str
+
+
+Part = Said | Line | Button
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """
+    Some parts under a title.
+
+    Attributes:
+        title: In our own words.
+        parts: In the order in which they are shown.
+    """
+
+    title: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """
+    One message.
+
+    Attributes:
+        title: One line that names the request; sanitised, but in the words of the flow.
+        heading: What kind of message it is.
+        summary: One sentence for the list of mails.
+        sections: The rest.
+        words: The normalised answers that no line of the page may be taken for.
+        whole: The sections of the attachment, where the mail cannot hold everything.
+    """
+
+    title: str
+    heading: str
+    summary: str
+    sections: tuple[Section, ...]
+    words: frozenset[str]
+    whole: tuple[Section, ...] = ()
+
+
+def answers(request: Request) -> frozenset[str]:
+    """Return every answer to `request` as it is compared: labels and aliases, normalised."""
+    given = [word for choice in request.choices for word in (choice.label, *choice.aliases)]
+    return frozenset(normalise(word) for word in given)
+
+
+def harmless(line: str, words: frozenset[str]) -> str:
+    """
+    Return `line`, changed if needed so that it cannot be read as one of the answers.
+
+    A mail that comes back with its quoting broken, and nothing else in it, then decides
+    nothing. A line that only begins with an answer is changed too.
+    """
+    if line.startswith("|") and not any(word.startswith("|") for word in words):
+        return line
+    while _reads_as_one(normalise(line), words):
+        line = NEW + line
+    return line
+
+
+def shown(text: str) -> str:
+    """Return `text` on one line, with all that is invisible made visible."""
+    return visible(text, keep_newlines=False)
+
+
+def lines_of(text: str, *, indent: str = "", tone: Tone | None = None) -> Iterator[Line]:
+    """
+    Yield the lines of a text that somebody else wrote.
+
+    Nothing is left out, but nothing is pushed out of sight either: runs of blank lines and
+    of blanks are counted instead of shown.
+    """
+    blank = 0
+    for text_line in visible(text, keep_newlines=True).replace("\t", _TAB).split("\n"):
+        if not text_line.strip():
+            blank += 1
+            continue
+        yield from _blank_lines(blank)
+        blank = 0
+        yield from _one_line(text_line, indent=indent, tone=tone)
+    yield from _blank_lines(blank)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `number` with its noun: `1 line`, `2,000 lines`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _reads_as_one(line: str, words: frozenset[str]) -> bool:
+    return any(
+        line.startswith(word) and not line[len(word) : len(word) + 1].isalnum() for word in words
+    )
+
+
+def _blank_lines(number: int) -> Iterator[Line]:
+    if number <= _FEW_BLANK_LINES:
+        yield from (Line(text="") for _ in range(number))
+    else:
+        yield Line(text=counted(number, "blank line"), gutter=REMARK)
+
+
+def _one_line(text: str, *, indent: str, tone: Tone | None) -> Iterator[Line]:
+    gutter = NEW
+    for part in _BLANKS.split(indent + text):
+        if _BLANKS.fullmatch(part):
+            yield Line(text=counted(len(part), "blank"), gutter=REMARK)
+            gutter = MORE
+        elif part:
+            yield Line(text=part, gutter=gutter, tone=tone)
+            gutter = MORE

@@ -1,0 +1,72 @@
+"""A page as plain text: complete on its own, at most 72 columns, no tables (floor 3)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from signoff.mail.marks import REPLY_LINE
+from signoff.mail.page import MORE, Button, Line, Page, Said, Section, harmless, shown
+
+WIDTH: Final = 72
+"""The longest line of a text part, so that it can be quoted a few times within 80 columns."""
+
+_LONGEST_WORD: Final = 24
+
+
+def text_of(page: Page, *, reply_line: bool = True) -> str:
+    """
+    Return a page as plain text.
+
+    Args:
+        page: The page.
+        reply_line: Whether it begins with the line that an answer goes above.
+    """
+    lines = [REPLY_LINE, ""] if reply_line else []
+    lines += [*_wrapped(page.heading), "", *_sections(page.sections)]
+    return _joined(lines, page.words)
+
+
+def attachment_of(page: Page) -> str:
+    """Return the sections that the mail could not hold, as plain text."""
+    return _joined([*_sections(page.whole)], page.words)
+
+
+def _joined(lines: Sequence[str], words: frozenset[str]) -> str:
+    return "".join(harmless(line, words) + "\n" for line in lines)
+
+
+def _sections(sections: Sequence[Section]) -> Iterator[str]:
+    for section in sections:
+        yield f"== {section.title} =="
+        for part in section.parts:
+            yield from _part(part)
+        yield ""
+
+
+def _part(part: Said | Line | Button) -> Iterator[str]:
+    match part:
+        case Said(text):
+            yield from _wrapped(text)
+        case Line():
+            yield from _folded(part)
+        case Button():
+            pass
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        shown(text), WIDTH, subsequent_indent="  ", break_on_hyphens=False, tabsize=1
+    )
+
+
+def _folded(line: Line) -> Iterator[str]:
+    """Cut behind a blank if one is near; no character is dropped, as `textwrap` would."""
+    text, gutter = str(line), ""
+    while len(gutter) + len(text) > WIDTH:
+        room = WIDTH - len(gutter)
+        cut = text.rfind(" ", room - _LONGEST_WORD, room) + 1 or room
+        yield gutter + text[:cut]
+        text, gutter = text[cut:], MORE
+    yield gutter + text

@@ -1,0 +1,278 @@
+"""
+What a reviewer wrote in a reply, without the mail that it answers (floor 3).
+
+Unlike a general parser this one knows the mail that it looks for: its sender, its addresses and
+its lines. A reply in which nothing was written gives nothing, for a line of ours that was taken
+for the reviewer's could decide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from signoff.mail.marks import REPLY_LINE
+from signoff.mail.mime import CUT, bounded
+from signoff.mail.phrases import (
+    DEVICES,
+    FROM_NAMES,
+    HEADER_NAMES,
+    MOBILE_SIGNATURE,
+    OPENINGS,
+    ORIGINAL_MESSAGE,
+    PLACEHOLDER,
+    WROTE,
+)
+
+_QUOTED: Final = re.compile(r"\s*>")
+_RULER: Final = re.compile(r"\s*[-_=*\u2014\u2500]{5,}\s*")
+_SIGNATURE: Final = re.compile(r"--\s*")
+_COLON: Final = re.compile(r"[:\uff1a]\s*\**\Z")
+_DAY: Final = re.compile(r"\b(?:19|20)\d\d\b|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\u5e74")
+_TIME: Final = re.compile(r"\b\d{1,2}[:.h]\d{2}\b")
+_HEADER: Final = re.compile(r"[\s*]*([^\s*:\uff1a][^*:\uff1a]{0,24}?)\s?\*?\s?[:\uff1a]")
+_IGNORED: Final = re.compile(r"[\s>*_\u200b-\u200f\ufeff]+")
+
+_MIN_NAME_CHARS: Final = 3
+_MAX_ADDED_CHARS: Final = 120
+_ATTRIBUTION_LINES: Final = 4
+_HEADER_LINES: Final = 6
+_FEW_HEADERS: Final = 2
+_LONG_ENOUGH: Final = 20
+"""A piece of the original of so many characters is recognised wherever a client broke its lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentContext:
+    """
+    What is known of the mail that a reply answers.
+
+    Attributes:
+        from_address: The address in its From.
+        reply_to: The address in its Reply-To.
+        display_name: The name in its From.
+        lines: Its text, line by line.
+        delimiter: The line above which the answer belongs.
+    """
+
+    from_address: str
+    reply_to: str = field(repr=False)
+    display_name: str
+    lines: tuple[str, ...] = field(repr=False)
+    delimiter: str = REPLY_LINE
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """
+    What the reviewer wrote.
+
+    Attributes:
+        lines: The lines, without blank ones at the ends; none if nothing was written.
+    """
+
+    lines: tuple[str, ...]
+
+    @property
+    def first(self) -> str:
+        """The line that decides; empty if there is none."""
+        return self.lines[0] if self.lines else ""
+
+    @property
+    def rest(self) -> str:
+        """The lines after it, as one text."""
+        return "\n".join(self.lines[1:]).strip("\n")
+
+
+def extract(text: str, *, sent: SentContext) -> Reply:
+    """
+    Return what the reviewer wrote.
+
+    Left out are quoted lines, lines of our own mail however they were quoted, the line above
+    them that says who wrote when, everything behind the head of a mail or our delimiter,
+    signatures behind `--`, and what phones add. Where it is unclear whose a line is, it is not
+    the reviewer's.
+
+    Args:
+        text: The text of the reply, as `signoff.mail.incoming.parse` gives it.
+        sent: What is known of our mail.
+    """
+    lines = [line.rstrip() for line in bounded(text)[0].split("\n")]
+    return Reply(_trimmed(_Reading(lines, sent).authored()))
+
+
+class _Original:
+    """The text of our mail, and the place in it up to which a reply has repeated it."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        short = [_squeezed(line) for line in lines]
+        self._lines = frozenset(line for line in short if line)
+        self._text = "".join(short)
+        self._at: int | None = None
+
+    def has(self, line: str) -> bool:
+        """Return whether a line is one of ours, or a long enough piece of our text."""
+        piece = _squeezed(line)
+        return piece in self._lines or (len(piece) >= _LONG_ENOUGH and piece in self._text)
+
+    def follow(self, line: str) -> None:
+        """Note the place of a line that is quoted anyway."""
+        piece = _squeezed(line)
+        found = self._text.find(piece, self._at or 0)
+        if piece and found >= 0:
+            self._at = found + len(piece)
+
+    def takes(self, line: str) -> bool:
+        """Return whether a line repeats our text: anywhere, or right where the last one ended."""
+        piece = _squeezed(line)
+        if self._at is not None and self._text.startswith(piece, self._at):
+            self._at += len(piece)
+            return True
+        if self.has(line):
+            self.follow(line)
+            return True
+        self._at = None
+        return False
+
+
+class _Reading:
+    """One way through the lines of a reply."""
+
+    def __init__(self, lines: Sequence[str], sent: SentContext) -> None:
+        self._lines = lines
+        self._original = _Original(sent.lines)
+        self._addresses = tuple(
+            address.casefold() for address in (sent.from_address, sent.reply_to) if address
+        )
+        self._name = _squeezed(sent.display_name)
+        self._delimiter = _squeezed(sent.delimiter)
+
+    def authored(self) -> list[str]:
+        """Return the lines that the reviewer wrote, blank ones among them."""
+        found: list[str] = []
+        at = 0
+        while at < len(self._lines):
+            line = self._lines[at]
+            if _QUOTED.match(line):
+                self._original.follow(line)
+                at += 1
+                continue
+            end = self._attribution_end(at)
+            if end is not None and self._is_quoted(self._next(end)):
+                at = end
+                continue
+            if end is not None or self._ends_reply(at):
+                break
+            if not _squeezed(line):
+                found.append("")
+            elif not _is_added(line) and not self._original.takes(line):
+                found.append(line)
+            at += 1
+        return found
+
+    def _attribution_end(self, start: int) -> int | None:
+        """Return where the line that says who wrote when ends, if it begins at `start`."""
+        if not self._may_open(self._lines[start]):
+            return None
+        for end in range(start, min(start + _ATTRIBUTION_LINES, len(self._lines))):
+            line = self._lines[end]
+            begins_here = end > start and line.casefold().startswith(OPENINGS)
+            if not _squeezed(line) or _QUOTED.match(line) or begins_here:
+                return None
+            if _COLON.search(line):
+                text = " ".join(self._lines[start : end + 1])
+                return end + 1 if self._attributes(text, end + 1) else None
+        return None
+
+    def _may_open(self, line: str) -> bool:
+        return _opens(line) or self._names_us(line) or bool(_DAY.search(line))
+
+    def _attributes(self, text: str, following: int) -> bool:
+        """Return whether a text with a colon at its end says whom the following lines are from."""
+        folded = text.casefold()
+        if any(address in folded for address in self._addresses):
+            return True
+        wrote = any(verb in folded for verb in WROTE)
+        if _opens(text) and wrote and _DAY.search(text):
+            return True
+        when = _DAY.search(text) is not None and _TIME.search(text) is not None
+        hinted = self._names_us(text) or (_opens(text) and (wrote or when))
+        return hinted and self._is_ours(self._next(following))
+
+    def _ends_reply(self, at: int) -> bool:
+        """Return whether all from here on is not the reviewer's."""
+        line = self._lines[at].strip()
+        if self._is_delimiter(line) or _SIGNATURE.fullmatch(line):
+            return True
+        if _RULER.fullmatch(line):
+            at = self._next(at + 1)
+        return self._is_head_of_mail(at) or bool(ORIGINAL_MESSAGE.fullmatch(line))
+
+    def _is_head_of_mail(self, at: int) -> bool:
+        """Return whether the lines name sender, date and so on, as a client puts them on top."""
+        names: list[str] = []
+        for line in self._lines[at : at + _HEADER_LINES]:
+            header = _HEADER.match(line)
+            if header is None:
+                break
+            names.append(header.group(1).casefold())
+        if len(names) < _FEW_HEADERS:
+            return False
+        known = [name for name in names if name in HEADER_NAMES]
+        if names[0] in HEADER_NAMES and len(known) >= _FEW_HEADERS:
+            return bool(FROM_NAMES & set(known))
+        return len(names) > _FEW_HEADERS and self._names_us(self._lines[at])
+
+    def _next(self, at: int) -> int:
+        """Return where the next line that is not blank is, or the number of lines."""
+        while at < len(self._lines) and not _squeezed(self._lines[at]):
+            if _QUOTED.match(self._lines[at]):
+                return at
+            at += 1
+        return at
+
+    def _is_quoted(self, at: int) -> bool:
+        return at < len(self._lines) and _QUOTED.match(self._lines[at]) is not None
+
+    def _is_ours(self, at: int) -> bool:
+        """Return whether the reply ends here, or goes on with our mail, quoted or not."""
+        if at == len(self._lines) or self._is_quoted(at):
+            return True
+        line = self._lines[at]
+        return self._is_delimiter(line) or self._original.has(line) or self._is_head_of_mail(at)
+
+    def _is_delimiter(self, line: str) -> bool:
+        return bool(self._delimiter) and self._delimiter in _squeezed(line)
+
+    def _names_us(self, text: str) -> bool:
+        folded = text.casefold()
+        named = len(self._name) >= _MIN_NAME_CHARS and self._name in _squeezed(text)
+        return named or any(address in folded for address in self._addresses)
+
+
+def _squeezed(line: str) -> str:
+    """Return what is compared of a line: no blanks, no quote marks, no emphasis, no case."""
+    return _IGNORED.sub("", line.removesuffix(CUT)).casefold()
+
+
+def _opens(text: str) -> bool:
+    return text[:1].isdigit() or text.casefold().startswith(OPENINGS)
+
+
+def _is_added(line: str) -> bool:
+    """Return whether an app added the line, or it only rules off or stands for a picture."""
+    bare = line.strip(" \t*_")
+    if len(bare) > _MAX_ADDED_CHARS:
+        return False
+    if _RULER.fullmatch(line) or PLACEHOLDER.fullmatch(bare):
+        return True
+    return bool(MOBILE_SIGNATURE.match(bare) and DEVICES.search(bare))
+
+
+def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return lines without blank ones at the ends and without runs of them."""
+    kept = [line for before, line in pairwise(["", *lines]) if line or before]
+    return tuple(kept[:-1] if kept and not kept[-1] else kept)

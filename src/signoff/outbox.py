@@ -1,0 +1,262 @@
+"""
+The outbox: sends one delivery under a claim of its own, and records what became of it (floor 5).
+
+At least once: a sender that dies between sending and recording leaves an attempt of unknown
+end, which is counted, shown and tried again with the same message id.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from signoff.claims import Held, Keeper
+from signoff.codec import Codec
+from signoff.desk import Desk
+from signoff.errors import CodecError, KeyringError, NotifyError, SealInvalidError, StaleWriteError
+from signoff.model.changes import Changes, Task
+from signoff.model.decision import Proof
+from signoff.model.delivery import Delivery
+from signoff.model.request import Request
+from signoff.model.token import TokenRow
+from signoff.ports import Notifier, Outgoing, Store
+from signoff.rules.authority import highest_risk, reaches
+from signoff.security.keyring import Keyring
+from signoff.security.tokens import TokenBinding, mint
+
+_log = logging.getLogger("signoff.outbox")
+
+FIRST_PAUSE: Final = timedelta(seconds=10)
+LONGEST_PAUSE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifierHealth:
+    """
+    How a notifier has fared in this process, and what waits for it in the store.
+
+    Attributes:
+        last_success: When it last sent something.
+        last_error: What it last ran into, and when.
+        oldest_unsent: When its oldest unsent delivery was queued.
+    """
+
+    last_success: datetime | None = None
+    last_error: str = ""
+    last_error_at: datetime | None = None
+    oldest_unsent: datetime | None = None
+
+
+def pause_before(attempt: int, chance: float) -> timedelta:
+    """
+    Return how long to wait before another attempt: doubling, with full jitter, an hour at most.
+
+    Args:
+        attempt: How many attempts were made, from 1.
+        chance: A random number from 0 to 1.
+    """
+    longest = min(FIRST_PAUSE * 2 ** min(attempt, 20), LONGEST_PAUSE)
+    return FIRST_PAUSE / 2 + (longest - FIRST_PAUSE / 2) * chance
+
+
+def binding_of(row: TokenRow) -> TokenBinding:
+    """Return what a token row says, for the token's MAC."""
+    return TokenBinding(
+        request_id=row.request_id,
+        version=row.request_version,
+        payload_digest=row.payload_digest,
+        policy_digest=row.policy_digest,
+        recipient=row.recipient,
+        labels=row.labels,
+        not_after=row.not_after,
+    )
+
+
+def token_text(keyring: Keyring, row: TokenRow) -> str:
+    """Return the token of a row: the same each time. Raises `KeyringError` when its key is gone."""
+    return mint(
+        keyring,
+        token_id=bytes.fromhex(row.token_id),
+        purpose=row.purpose,
+        binding=binding_of(row),
+        kid=row.kid,
+    )
+
+
+class Outbox:
+    """Sends deliveries. Several senders may share a store; each delivery has one at a time."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        keeper: Keeper,
+        notifiers: Mapping[str, Notifier],
+        *,
+        store: Store,
+        keyring: Keyring,
+        codec: Codec,
+        reply_proof: Proof,
+        elsewhere: str,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """
+        Take what deliveries are sent with.
+
+        Args:
+            desk: Which reads requests.
+            keeper: Which keeps claims.
+            notifiers: By name.
+            store: Where the deliveries are.
+            keyring: Which makes tokens.
+            codec: Which reads payloads.
+            reply_proof: How well the client's inbox knows who replies; "none" without an inbox.
+            elsewhere: Where to answer what a reply may not decide.
+            chance: Gives random numbers from 0 to 1, for pauses.
+        """
+        self._desk = desk
+        self._keeper = keeper
+        self._notifiers = notifiers
+        self._store = store
+        self._keyring = keyring
+        self._codec = codec
+        self._reply_proof: Proof = reply_proof
+        self._elsewhere = elsewhere
+        self._chance = chance
+        self.health: dict[str, NotifierHealth] = {name: NotifierHealth() for name in notifiers}
+
+    async def send(self, delivery_id: str) -> bool:
+        """
+        Make one attempt at a delivery, if it is due and nobody else has it; say whether one was made.
+
+        Raises:
+            NotFoundError: There is no such delivery.
+            StoreError: The store failed; the delivery is tried again later.
+        """
+        held = await self._begin(delivery_id)
+        if held is None:
+            return False
+        try:
+            delivery = await self._store.delivery(delivery_id)
+            ended = await self._attempt(delivery)
+            await self._record(held, delivery, ended)
+        finally:
+            self._keeper.let_go(held)
+        return True
+
+    async def _begin(self, delivery_id: str) -> Held | None:
+        """Claim a delivery and mark it as being sent, in one commit, before anything goes out."""
+        found = await self._store.claim(delivery_id)
+        delivery = await self._store.delivery(delivery_id)
+        now = await self._store.now()
+        waits = delivery.status == "waiting" and delivery.not_before <= now
+        if (found is not None and found.live) or not (waits or delivery.status == "sending"):
+            return None
+        died = delivery.status == "sending"
+        if died:
+            _log.warning("nobody knows how the last attempt at %s ended", delivery_id)
+        sending = delivery.model_copy(
+            update={
+                "version": delivery.version + 1,
+                "status": "sending",
+                "attempts": delivery.attempts + 1,
+                "unknown": delivery.unknown + died,
+            }
+        )
+        acquire = self._keeper.acquisition(delivery_id, after=found.fencing if found else 0)
+        began = time.monotonic()
+        try:
+            await self._store.commit(Changes(deliveries=(sending,), claims=(acquire,)))
+        except StaleWriteError:
+            return None
+        return self._keeper.keep(acquire, began=began)
+
+    async def _record(self, held: Held, delivery: Delivery, ended: Delivery) -> None:
+        ended = ended.model_copy(update={"version": delivery.version + 1})
+        again = (
+            (Task(kind="deliver", subject=ended.delivery_id, not_before=ended.not_before),)
+            if ended.status == "waiting"
+            else ()
+        )
+        try:
+            await self._store.commit(
+                Changes(
+                    deliveries=(ended,),
+                    fences=(held.fence(),),
+                    claims=(held.release(),),
+                    tasks=again,
+                )
+            )
+        except StaleWriteError:
+            _log.warning("%s is in other hands now", delivery.delivery_id)
+
+    async def _attempt(self, delivery: Delivery) -> Delivery:
+        """Return what becomes of a delivery; its version is left to the caller."""
+        now = await self._store.now()
+        notifier = self._notifiers.get(delivery.notifier)
+        if notifier is None:
+            error = NotifyError(
+                f"this client has no notifier named {delivery.notifier!r}", permanent=False
+            )
+            return self._failed(delivery, error, now)
+        try:
+            request = self._typed(await self._desk.load(delivery.request_id))
+            if delivery.kind == "request" and request.status != "pending":
+                return delivery.model_copy(
+                    update={"status": "dropped", "last_error": f"the request was {request.status}"}
+                )
+            message_id = await notifier.send(await self._outgoing(delivery, request))
+        except SealInvalidError as error:
+            return self._failed(delivery, NotifyError(str(error), permanent=True), now)
+        except KeyringError as error:
+            return self._failed(delivery, NotifyError(str(error), permanent=False), now)
+        except NotifyError as error:
+            return self._failed(delivery, error, now)
+        self._fared(notifier.name, last_success=now)
+        return delivery.model_copy(
+            update={"status": "sent", "sent_at": now, "message_id": message_id, "last_error": ""}
+        )
+
+    def _failed(self, delivery: Delivery, error: NotifyError, now: datetime) -> Delivery:
+        _log.warning("delivery %s failed: %s", delivery.delivery_id, error)
+        self._fared(delivery.notifier, last_error=str(error), last_error_at=now)
+        if error.permanent:
+            return delivery.model_copy(update={"status": "failed", "last_error": str(error)})
+        pause = pause_before(delivery.attempts, self._chance())
+        return delivery.model_copy(
+            update={"status": "waiting", "not_before": now + pause, "last_error": str(error)}
+        )
+
+    async def _outgoing(self, delivery: Delivery, request: Request) -> Outgoing:
+        ceiling = highest_risk("email", self._reply_proof)
+        row = await self._store.token(delivery.token_id) if delivery.token_id else None
+        return Outgoing(
+            delivery=delivery,
+            request=request,
+            token=token_text(self._keyring, row) if row else "",
+            first_message_id=await self._first_message_id(delivery),
+            answerable=reaches(request.risk, ceiling),
+            elsewhere=self._elsewhere,
+        )
+
+    async def _first_message_id(self, delivery: Delivery) -> str:
+        for other in await self._store.deliveries(delivery.request_id):
+            same = (other.recipient, other.notifier) == (delivery.recipient, delivery.notifier)
+            if same and other.message_id and other.delivery_id != delivery.delivery_id:
+                return other.message_id
+        return ""
+
+    def _typed(self, request: Request) -> Request:
+        try:
+            return request.with_payload(self._codec.load(request.payload_json))
+        except CodecError:
+            # A sender without the code of the types shows the payload as plain JSON.
+            return request
+
+    def _fared(self, name: str, **update: object) -> None:
+        old = self.health.get(name, NotifierHealth())
+        self.health[name] = replace(old, **update)  # type: ignore[arg-type] - its own field names

@@ -1,0 +1,65 @@
+"""Whom to ask (floor 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from signoff.errors import ConfigurationError
+from signoff.model.policy import Policy, Risk
+
+
+def assignees_for(
+    *,
+    fixed: Sequence[str],
+    computed: Sequence[str],
+    policy: Policy,
+    risk: Risk,
+    requester: str | None,
+) -> tuple[str, ...]:
+    """
+    Return who is asked: the computed addresses, else the fixed ones, else the policy's own.
+
+    Args:
+        fixed: What the gate's author wrote.
+        computed: What came out of the call's arguments or the state, so that an agent may
+            have a hand in it.
+        policy: The merged policy.
+        risk: The request's risk.
+        requester: Who started what is asked.
+
+    Raises:
+        ConfigurationError: A computed address is not assignable or is the requester, or the
+            requester is the only one who could decide.
+    """
+    asker = (requester or "").strip().lower()
+    for address in _clean(computed):
+        _check_computed(address, policy=policy, risk=risk, asker=asker)
+    chosen = _clean(computed) or _clean(fixed) or _clean([policy.assign_to_email or ""])
+    deciders = {*chosen, *_clean(policy.approvers or ())}
+    if deciders == {asker}:
+        raise ConfigurationError(
+            f"{asker!r} is both the requester and the only one who could decide, and the"
+            " requester never decides; assign somebody else"
+        )
+    return chosen
+
+
+def _check_computed(address: str, *, policy: Policy, risk: Risk, asker: str) -> None:
+    if address == asker:
+        raise ConfigurationError(
+            f"the computed assignee {address!r} is the requester, who never decides"
+        )
+    allowed = _clean(policy.assignable or ())
+    if not allowed and risk in {"high", "critical"}:
+        raise ConfigurationError(
+            f"a computed assignee at {risk} risk needs Policy(assignable=[...]);"
+            f" {address!r} could be anybody"
+        )
+    if allowed and address not in allowed:
+        raise ConfigurationError(
+            f"the computed assignee {address!r} is none of the policy's assignable addresses"
+        )
+
+
+def _clean(addresses: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for each in addresses if (name := each.strip().lower())))

@@ -1,0 +1,164 @@
+"""
+Seals: what is stored is what Signoff wrote, or nothing runs on it (floor 2).
+
+A seal is made with a key that is not in the store, so who can only write to the store can
+neither make nor change one. It does not tell an older genuine record from the newest one.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+from signoff.errors import SealInvalidError
+from signoff.model.seal import Seal
+from signoff.security.encoding import framed, to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from signoff.security.keyring import Keyring
+
+salt_bytes: Final = 16
+"""The least length of a commitment's salt."""
+
+_tag_bytes: Final = 16
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyMac:
+    """
+    The MAC of one stored body, such as a checkpoint.
+
+    Attributes:
+        kid: The id of the key that made it.
+        mac: 32 bytes.
+    """
+
+    kid: int
+    mac: bytes
+
+
+def seal(keyring: Keyring, *, record_id: str, fields: Mapping[str, bytes | str]) -> Seal:
+    """
+    Seal fields of a record with the active key.
+
+    Args:
+        keyring: The keys.
+        record_id: Which record, and which part of it when it has several seals: the seals of
+            one `record_id` can stand for each other.
+        fields: Their values by name, as they are stored; text stands for its UTF-8 bytes.
+    """
+    kid = keyring.active_kid
+    key = keyring.subkey(kid, "seal")
+    return Seal(
+        kid=kid,
+        tags=_tags(key, record_id=record_id, fields=fields),
+        whole=_whole(key, record_id=record_id, fields=fields),
+    )
+
+
+def check(
+    keyring: Keyring, seal: Seal, *, record_id: str, fields: Mapping[str, bytes | str]
+) -> None:
+    """
+    Compare fields of a record with their seal, in constant time.
+
+    Args:
+        keyring: The keys.
+        seal: The stored seal.
+        record_id: As it was sealed.
+        fields: As they are stored now; the fields that must have been sealed, no more, no fewer.
+
+    Raises:
+        SealInvalidError: Its `field` is the first, in the order of `fields`, that is not as it
+            was sealed or was not sealed; else the first that was sealed and is not given;
+            ``key`` when the key is unknown or retired; ``seal`` when each field is genuine but
+            they were not sealed together.
+    """
+    if not keyring.usable(seal.kid, "seal"):
+        raise SealInvalidError(record_id, "key")
+    key = keyring.subkey(seal.kid, "seal")
+    expected = _tags(key, record_id=record_id, fields=fields)
+    wrong = [name for name in expected if not _same(expected[name], seal.tags.get(name, ""))]
+    wrong += [name for name in seal.tags if name not in expected]
+    if not _same(_whole(key, record_id=record_id, fields=fields), seal.whole):
+        wrong.append("seal")
+    if wrong:
+        raise SealInvalidError(record_id, wrong[0])
+
+
+def mac_body(keyring: Keyring, *, kind: str, record_id: str, version: int, body: bytes) -> BodyMac:
+    """
+    Return the active key's MAC of a stored body.
+
+    Args:
+        keyring: The keys.
+        kind: What it is, such as ``checkpoint``.
+        record_id: The record it belongs to.
+        version: The record's version.
+        body: The bytes as they are stored.
+    """
+    message = _body_message(kind=kind, record_id=record_id, version=version, body=body)
+    kid, mac = keyring.mac("checkpoint", message)
+    return BodyMac(kid=kid, mac=mac)
+
+
+def check_body(
+    keyring: Keyring, mac: BodyMac, *, kind: str, record_id: str, version: int, body: bytes
+) -> None:
+    """
+    Compare a stored body with its MAC, in constant time. The arguments are those of `mac_body`.
+
+    Raises:
+        SealInvalidError: They do not fit, or the key is unknown or retired; `field` is the kind.
+    """
+    message = _body_message(kind=kind, record_id=record_id, version=version, body=body)
+    if not keyring.verify("checkpoint", mac.kid, message, mac.mac):
+        raise SealInvalidError(record_id, kind)
+
+
+def commitment(salt: bytes, value: str) -> str:
+    """
+    Return what stands for a personal value in an audit entry, 64 hex digits.
+
+    It fits no other value, and tells nothing of this one once the salt is erased.
+
+    Args:
+        salt: At least 16 random bytes, made for this entry alone, kept with its personal values
+            and erased with them. Equal values under one salt have equal commitments.
+        value: The value.
+
+    Raises:
+        ValueError: The salt is too short.
+    """
+    if len(salt) < salt_bytes:
+        raise ValueError(f"a salt has at least {salt_bytes} bytes, not {len(salt)}")
+    return hmac.digest(salt, framed("signoff.commitment.v1", value), "sha256").hex()
+
+
+def _tags(key: bytes, *, record_id: str, fields: Mapping[str, bytes | str]) -> dict[str, str]:
+    return {
+        name: _tag(key, framed("signoff.seal.v1", record_id, name, value))
+        for name, value in fields.items()
+    }
+
+
+def _whole(key: bytes, *, record_id: str, fields: Mapping[str, bytes | str]) -> str:
+    parts = [part for name in sorted(fields) for part in (name, fields[name])]
+    return _tag(key, framed("signoff.seal.whole.v1", record_id, *parts))
+
+
+def _tag(key: bytes, message: bytes) -> str:
+    return hmac.digest(key, message, "sha256")[:_tag_bytes].hex()
+
+
+def _same(expected: str, found: str) -> bool:
+    # As bytes, because `compare_digest` raises on text that is not ASCII, and rows can hold any.
+    return hmac.compare_digest(to_bytes(expected), to_bytes(found))
+
+
+def _body_message(*, kind: str, record_id: str, version: int, body: bytes) -> bytes:
+    return framed("signoff.body.v1", kind, record_id, str(version), body)

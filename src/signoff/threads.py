@@ -1,0 +1,26 @@
+"""Calling blocking code from a step, with the step's context (floor 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from anyio import to_thread as _to_thread
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+async def to_thread(fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """
+    Run `fn` in a worker thread that knows the step it was called from, and return its result.
+
+    Not cancellable: the thread runs to its end.
+
+    Args:
+        fn: What to run; gated calls in it belong to the step.
+        *args: For `fn`.
+        **kwargs: For `fn`.
+    """
+    return await _to_thread.run_sync(partial(fn, *args, **kwargs))

@@ -1,0 +1,285 @@
+"""One turn of work: ready runs, due deadlines, the outbox and the inbox (floor 7)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+import anyio
+
+from signoff.claims import Keeper
+from signoff.desk import Desk
+from signoff.errors import DecisionError, DrainLimit, InboxError, SealInvalidError, StoreError
+from signoff.flows.executor import Executor
+from signoff.model.changes import Changes, Task
+from signoff.outbox import Outbox
+from signoff.ports import Engine, Inbox, Incoming, Store
+from signoff.replies import Replies
+from signoff.rules.lifecycle import Expire
+
+_log = logging.getLogger("signoff.worker")
+
+MAX_PASSES: Final = 1000
+SWEEP_SECONDS: Final = 5.0
+LOGIN_PAUSE: Final = 10
+"""How many poll intervals to wait after a refused login, so that no account gets locked."""
+_AT_ONCE: Final = 64
+_PAGE: Final = 200
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxHealth:
+    """
+    How an inbox has fared in this process.
+
+    Attributes:
+        last_success: When it was last read.
+        last_error: What it last ran into.
+        last_error_at: When.
+        set_aside: How many messages could not be handled and were put away for a person.
+    """
+
+    last_success: datetime | None = None
+    last_error: str = ""
+    last_error_at: datetime | None = None
+    set_aside: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainReport:
+    """
+    What a drain did.
+
+    Attributes:
+        passes: How many passes it made, the last of which did nothing.
+        advanced: The runs that were driven, with repetitions.
+        sent: The deliveries that an attempt was made at.
+        expired: The requests whose time was up.
+        received: How many incoming messages were looked at.
+        errors: What went wrong, by what it went wrong with.
+    """
+
+    passes: int = 0
+    advanced: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    received: int = 0
+    errors: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Worker:
+    """Does what the store says is to be done."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        executor: Executor,
+        desk: Desk,
+        outbox: Outbox,
+        keeper: Keeper,
+        inbox: Inbox | None,
+        replies: Replies,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._desk = desk
+        self._outbox = outbox
+        self._keeper = keeper
+        self._inbox = inbox
+        self._replies = replies
+        self._tries: dict[str, int] = {}
+        self.inbox_health = InboxHealth()
+
+    # In turns.
+
+    async def drain(self) -> DrainReport:
+        """
+        Do all that is ready or due now, until a pass does nothing.
+
+        Raises:
+            DrainLimit: There was still work after `MAX_PASSES` passes.
+        """
+        report = DrainReport()
+        while report.passes < MAX_PASSES:
+            before = report
+            report = await self._pass(report)
+            if _work(report) == _work(before):
+                return report
+        raise DrainLimit(report.passes)
+
+    async def _pass(self, report: DrainReport) -> DrainReport:
+        done: list[Task] = []
+        errors = dict(report.errors)
+        tasks = [task for task in await self.sweep() if task.subject not in errors]
+        limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+        async def run(task: Task) -> None:
+            async with limiter:
+                try:
+                    if await self._do(task):
+                        done.append(task)
+                except Exception as error:
+                    _log.exception("%s of %s failed", task.kind, task.subject)
+                    errors[task.subject] = f"{type(error).__name__}: {error}"
+
+        async with anyio.create_task_group() as group:
+            for task in tasks:
+                group.start_soon(run, task)
+        received = 0
+        if self._inbox is not None and self._inbox.name not in errors:
+            try:
+                received = await self.poll_inbox(self._inbox)
+            except InboxError as error:
+                errors[self._inbox.name] = str(error)
+        return replace(
+            report,
+            passes=report.passes + 1,
+            advanced=(*report.advanced, *_subjects(done, "advance")),
+            sent=(*report.sent, *_subjects(done, "deliver")),
+            expired=(*report.expired, *_subjects(done, "deadline")),
+            received=report.received + received,
+            errors=errors,
+        )
+
+    async def sweep(self) -> Sequence[Task]:
+        """Return everything that is to be done now."""
+        now = await self._store.now()
+        ready = await self._store.ready(self._executor.names(), limit=_PAGE)
+        unsent = await self._store.due_deliveries(now, limit=_PAGE)
+        expired = await self._store.expired(now, limit=_PAGE)
+        return (
+            *(Task(kind="deadline", subject=subject) for subject in expired),
+            *(Task(kind="advance", subject=subject) for subject in ready),
+            *(Task(kind="deliver", subject=subject) for subject in unsent),
+        )
+
+    async def _do(self, task: Task) -> bool:
+        match task.kind:
+            case "advance":
+                return await self._executor.advance(task.subject)
+            case "deliver":
+                return await self._outbox.send(task.subject)
+            case "deadline":
+                return await self._expire(task.subject)
+
+    async def _expire(self, request_id: str) -> bool:
+        try:
+            await self._desk.do(request_id, Expire())
+        except (DecisionError, SealInvalidError) as error:
+            _log.info("%s did not expire: %s", request_id, error)
+            return False
+        return True
+
+    # For as long as it serves.
+
+    async def serve(self, engine: Engine) -> None:
+        """Do what comes up until cancelled: tasks by the engine, and the inbox beside it."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._stay_visible)
+            if self._inbox is not None:
+                group.start_soon(self._poll_for_ever, self._inbox)
+            await engine.serve(self._handle, sweep=self._safe_sweep, every_seconds=SWEEP_SECONDS)
+
+    async def _handle(self, task: Task) -> None:
+        try:
+            await self._do(task)
+        except Exception:
+            # One run's failure never stops the others; the sweep comes back to it.
+            _log.exception("%s of %s failed", task.kind, task.subject)
+
+    async def _safe_sweep(self) -> Sequence[Task]:
+        try:
+            return await self.sweep()
+        except StoreError:
+            _log.exception("the store could not be swept; trying again")
+            return ()
+
+    async def _stay_visible(self) -> None:
+        subject = f"serving:{self._keeper.holder}"
+        held = await self._keeper.take(subject)
+        if held is None:
+            return
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self._keeper.let_go(held)
+            with anyio.CancelScope(shield=True):
+                await self._store.commit(Changes(claims=(held.release(),)))
+
+    async def _poll_for_ever(self, inbox: Inbox) -> None:
+        while True:
+            pause = inbox.poll_interval_seconds
+            try:
+                await self.poll_inbox(inbox)
+            except InboxError as error:
+                if error.login_failed:
+                    pause *= LOGIN_PAUSE
+            except StoreError:
+                _log.exception("an incoming message could not be stored; trying again")
+            await anyio.sleep(pause)
+
+    # The inbox.
+
+    async def poll_inbox(self, inbox: Inbox) -> int:
+        """
+        Handle what came in, and return how many messages were looked at.
+
+        A crash between handling and marking is harmless: the message is read again, and its key
+        says that it was handled.
+
+        Raises:
+            InboxError: The mailbox cannot be read.
+        """
+        looked_at = 0
+        more = True
+        try:
+            while more:
+                mark = await self._store.mark(inbox.name)
+                batch = await inbox.fetch(mark)
+                ours = [one.uid for one in batch.messages if await self._handle_message(inbox, one)]
+                await inbox.done(ours)
+                if batch.mark is not None and batch.mark != mark:
+                    await self._store.commit(Changes(marks={inbox.name: batch.mark}))
+                looked_at += len(batch.messages)
+                more = batch.more
+        except InboxError as error:
+            _log.warning("inbox %s: %s", inbox.name, error)
+            self.inbox_health = replace(
+                self.inbox_health, last_error=str(error), last_error_at=await self._store.now()
+            )
+            raise
+        self.inbox_health = replace(self.inbox_health, last_success=await self._store.now())
+        return looked_at
+
+    async def _handle_message(self, inbox: Inbox, message: Incoming) -> bool:
+        """Handle one message, and say whether it was Signoff's and is dealt with."""
+        tries = self._tries.get(message.uid, 0) + 1
+        try:
+            ours = await self._replies.handle(message, inbox)
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("a message in %s could not be handled (try %s)", inbox.name, tries)
+            if tries < _TRIES:
+                self._tries[message.uid] = tries
+                raise InboxError("a message could not be handled; trying again") from None
+            self._tries.pop(message.uid, None)
+            await inbox.set_aside([message.uid])
+            health = self.inbox_health
+            self.inbox_health = replace(health, set_aside=health.set_aside + 1)
+            return False
+        self._tries.pop(message.uid, None)
+        return ours
+
+
+def _work(report: DrainReport) -> tuple[int, int, int, int]:
+    return (len(report.advanced), len(report.sent), len(report.expired), report.received)
+
+
+def _subjects(tasks: Sequence[Task], kind: str) -> tuple[str, ...]:
+    return tuple(task.subject for task in tasks if task.kind == kind)

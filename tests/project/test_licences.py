@@ -1,0 +1,59 @@
+"""Licences: the core can be used in closed programs, so nothing in it is under the GPL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+GPL = re.compile(r"\b[AL]?GPL\b|General Public License")
+
+
+def core_requirements(name: str, seen: set[str]) -> Iterator[str]:
+    """Yield what an installation without extras pulls in, and what that pulls in."""
+    for text in metadata.requires(name) or []:
+        requirement = Requirement(text)
+        wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        required = canonicalize_name(requirement.name)
+        if wanted and required not in seen:
+            seen.add(required)
+            yield required
+            yield from core_requirements(required, seen)
+
+
+def licence(name: str) -> str:
+    """Return what a distribution says of its licence, without the licence's text."""
+    about = metadata.metadata(name)
+    expressions = about.get_all("License-Expression", [])
+    first_lines = [text.partition("\n")[0] for text in about.get_all("License", [])]
+    classifiers = [
+        line for line in about.get_all("Classifier", []) if line.startswith("License ::")
+    ]
+    return " / ".join([*expressions, *first_lines, *classifiers])
+
+
+def test_no_core_dependency_is_under_the_gpl() -> None:
+    """`pip install signoff` brings no GPL, LGPL or AGPL code."""
+    names = list(core_requirements("signoff", set()))
+
+    assert {"aiosmtplib", "anyio", "cryptography", "pydantic", "pydantic-core"} <= set(names)
+    assert not {name: licence(name) for name in names if GPL.search(licence(name))}
+    assert all(licence(name).strip(" /") for name in names)
+
+
+def test_the_gpl_library_comes_only_with_its_extra() -> None:
+    """A user asks for aioimaplib (GPL-3.0-only) by name: `signoff[imap]`."""
+    requirements = [Requirement(text) for text in metadata.requires("signoff") or []]
+    extras = {
+        extra
+        for extra in ("", "all", "imap", "testing")
+        for requirement in requirements
+        if requirement.name == "aioimaplib"
+        and (requirement.marker is None or requirement.marker.evaluate({"extra": extra}))
+    }
+
+    assert extras == {"all", "imap"}
+    assert GPL.search(licence("aioimaplib"))

@@ -1,0 +1,160 @@
+"""House rules on the source itself: exceptions have reasons, banned modules stay out."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = sorted((ROOT / "src").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+ALL = [*SOURCE, *TESTS, *sorted((ROOT / "examples").rglob("*.py")), ROOT / "noxfile.py"]
+
+# How often src may leave a line out of coverage or mutation. Raise it only with a reason there.
+ALLOWED_PRAGMAS = 0
+
+EXCEPTION = re.compile(r"noqa|type: *ignore|pyright: *ignore|pragma:")
+WITH_REASON = re.compile(
+    r"""\#\ (?: noqa:\ [A-Z]+\d+(,\ [A-Z]+\d+)*
+          | type:\ ignore\[[a-z-]+(,\ ?[a-z-]+)*\]
+          | pyright:\ ignore\[\w+(,\ ?\w+)*\]
+          | pragma:\ no\ (cover|branch|mutate(\ block)?)
+        )\ -\ \w""",
+    re.VERBOSE,
+)
+BANNED = {"dill", "fnmatch", "marshal", "pickle", "shelve"}
+
+
+def relative(path: Path) -> str:
+    """Name a file as it is named in the repository."""
+    return str(path.relative_to(ROOT))
+
+
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line number and text of each comment."""
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the dotted names that a module imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield each function and method of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", ALL, ids=relative)
+def test_every_exception_to_a_rule_has_a_code_and_a_reason(path: Path) -> None:
+    """A `noqa`, `type: ignore` or pragma names its rule and then says why, behind ` - `."""
+    bare = [
+        f"{relative(path)}:{line}: {text}"
+        for line, text in comments(path)
+        if EXCEPTION.search(text) and not WITH_REASON.match(text)
+    ]
+
+    assert not bare
+
+
+def test_src_keeps_to_its_number_of_pragmas() -> None:
+    """Nothing leaves coverage or mutation quietly."""
+    pragmas = [
+        f"{relative(path)}:{line}"
+        for path in SOURCE
+        for line, text in comments(path)
+        if "pragma:" in text
+    ]
+
+    assert len(pragmas) == ALLOWED_PRAGMAS, pragmas
+
+
+def test_coverage_leaves_out_only_what_cannot_run() -> None:
+    """Coverage demands every branch, but for TYPE_CHECKING and overloads."""
+    coverage = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]
+
+    assert coverage["run"] == {"branch": True, "source_pkgs": ["signoff"]}
+    assert coverage["report"]["fail_under"] == 100
+    assert coverage["report"]["exclude_also"] == ["if TYPE_CHECKING:", "@overload"]
+    assert set(coverage["report"]) == {
+        "exclude_also",
+        "fail_under",
+        "show_missing",
+        "skip_covered",
+    }
+
+
+@pytest.mark.parametrize("path", SOURCE, ids=relative)
+def test_only_protocols_and_overloads_have_an_empty_body(path: Path) -> None:
+    """Coverage skips `...` bodies, so nothing that should do something has one."""
+    tree = ast.parse(path.read_text())
+    protocols = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any("Protocol" in ast.unparse(base) for base in node.bases)
+    ]
+    declared = {id(function) for protocol in protocols for function in functions(protocol)}
+    empty = [
+        function.name
+        for function in functions(tree)
+        if ast.unparse(function.body[-1]) == "..."
+        and id(function) not in declared
+        and "overload" not in [ast.unparse(name) for name in function.decorator_list]
+    ]
+
+    assert not empty
+
+
+@pytest.mark.parametrize("path", SOURCE, ids=relative)
+def test_src_imports_no_banned_module(path: Path) -> None:
+    """Neither pickle and its like nor fnmatch, not even late or under another name."""
+    found = set(imports(ast.parse(path.read_text())))
+
+    assert not {name for name in found if name.partition(".")[0] in BANNED}
+    assert not {name for name in found if name.startswith("unittest.mock")}
+
+
+@pytest.mark.parametrize("path", SOURCE, ids=relative)
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    """A module opens with what it is for and, below the root, on which floor it stands."""
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    opening = docstring.partition("\n\n")[0]
+
+    assert 1 <= len(opening.splitlines()) <= 5
+    assert "floor " in docstring or path == ROOT / "src" / "signoff" / "__init__.py"
+
+
+@pytest.mark.parametrize("path", SOURCE, ids=relative)
+def test_src_has_no_open_ends(path: Path) -> None:
+    """Open points are issues, not comments."""
+    assert not [text for _, text in comments(path) if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text)]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in TESTS if path.name.startswith("test_")], ids=relative
+)
+def test_every_test_has_a_docstring(path: Path) -> None:
+    """Each test says in a line what it shows."""
+    silent = [
+        function.name
+        for function in functions(ast.parse(path.read_text()))
+        if function.name.startswith("test") and not ast.get_docstring(function)
+    ]
+
+    assert not silent
