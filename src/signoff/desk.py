@@ -8,8 +8,8 @@ the run told, notices queued, the audit entry appended. On a clash it loads agai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from signoff.audit.ledger import Event, Ledger
@@ -22,7 +22,15 @@ from signoff.model.request import Request
 from signoff.model.token import TokenRow
 from signoff.model.values import Tree
 from signoff.ports import Notifier
-from signoff.rules.lifecycle import Cancel, Command, Expire, Respond, Transition, decide
+from signoff.rules.lifecycle import (
+    Cancel,
+    Command,
+    Expire,
+    Notice,
+    Respond,
+    Transition,
+    decide,
+)
 from signoff.security.request_seals import (
     verify_request,
     with_answer_seals,
@@ -77,12 +85,12 @@ class Via:
     Attributes:
         token_id: The token that it came with.
         handled: The key of the incoming message that it came in.
-        notices: Messages that answer it, once it is done: kind, recipient and note.
+        notices: Messages that answer it by the way it came, once it is done.
     """
 
     token_id: str = ""
     handled: str = ""
-    notices: tuple[tuple[DeliveryKind, str, Mapping[str, Tree]], ...] = field(default=())
+    notices: tuple[Notice, ...] = ()
 
 
 class Desk:
@@ -193,6 +201,24 @@ class Desk:
                 continue
             return replace(transition, request=consequences.request)
 
+    async def tell(self, request: Request, *, via: Via) -> None:
+        """
+        Answer an incoming message that changes nothing, and note that it was handled.
+
+        Raises:
+            StaleWriteError: It was handled before.
+        """
+        deliveries = self._notices(
+            request, via.notices, now=await self._store.now(), only_where_replies_come_from=True
+        )
+        await self._ledger.commit(
+            Changes(
+                handled=(via.handled,),
+                deliveries=tuple(deliveries),
+                tasks=tuple(Task(kind="deliver", subject=one.delivery_id) for one in deliveries),
+            )
+        )
+
     async def expire(self, request_id: str) -> Request:
         """End a request whose time is up. Raises `DecisionError` when it is not, or it ended before."""
         return await self.do(request_id, Expire())
@@ -207,14 +233,11 @@ class Desk:
         if transition.ended or transition.revokes:
             tokens = await self._voided(request.request_id, used=via.token_id, now=now)
         minted, asked = self._messages(request, transition.asks, kind="request", now=now)
-        told = [
-            self._notice(request, kind, recipient, note, now=now)
-            for kind, recipient, note in (
-                *((notice.kind, notice.recipient, notice.note) for notice in transition.notices),
-                *via.notices,
-            )
-        ]
-        deliveries = (*asked, *(one for each in told for one in each))
+        deliveries = (
+            *asked,
+            *self._notices(request, transition.notices, now=now),
+            *self._notices(request, via.notices, now=now, only_where_replies_come_from=True),
+        )
         event = Event(
             name=transition.event,
             at=now,
@@ -290,27 +313,28 @@ class Desk:
                 )
         return tokens, deliveries
 
-    def _notice(
+    def _notices(
         self,
         request: Request,
-        kind: DeliveryKind,
-        recipient: str,
-        note: Mapping[str, Tree],
+        notices: Sequence[Notice],
         *,
         now: datetime,
+        only_where_replies_come_from: bool = False,
     ) -> list[Delivery]:
         return [
             Delivery(
                 delivery_id=new_id("dlv", now),
-                kind=kind,
+                kind=notice.kind,
                 request_id=request.request_id,
-                recipient=recipient,
+                recipient=notice.recipient,
                 notifier=notifier.name,
-                note=dict(note),
+                note=notice.note,
                 not_before=now,
                 created_at=now,
             )
-            for notifier in self._reaching(recipient)
+            for notice in notices
+            for notifier in self._reaching(notice.recipient)
+            if notifier.expects_reply or not only_where_replies_come_from
         ]
 
     def _minted(self, request: Request, recipient: str, *, now: datetime) -> TokenRow:

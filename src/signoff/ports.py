@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
@@ -315,6 +315,31 @@ class Notifier(Protocol):
     @abstractmethod
     async def aclose(self) -> None:
         """Drop connections. Idempotent; the next `send` opens one again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correspondence:
+    """
+    How a notifier that writes mail appears in it.
+
+    Attributes:
+        sender: The address in From.
+        sender_name: The name beside it; may be empty.
+        reply_to: The address that replies go to, without a token.
+        separator: What parts name and token in it.
+    """
+
+    sender: str
+    sender_name: str
+    reply_to: str
+    separator: str = "+"
+
+
+@runtime_checkable
+class Corresponds(Protocol):
+    """A notifier whose messages are answered by mail; replies are read with its help."""
+
+    correspondence: Correspondence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,313 @@
-"""A reply becomes one desk command (floor 5)."""
+"""
+A reply becomes one desk command, or a comment, or an explanation, or nothing (floor 5).
+
+The token says which request and which recipient; From has to be that recipient, and a trusted
+server has to vouch for it where one is configured. Only then is the text read. Each message is
+handled once: its key is part of the commit that deals with it.
+"""
 
 from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from signoff.desk import Desk, Via
+from signoff.errors import (
+    AlreadyDecidedError,
+    DecisionError,
+    NotAllowedError,
+    RequestCancelledError,
+    RequestExpiredError,
+    SealInvalidError,
+    StaleWriteError,
+    TokenError,
+)
+from signoff.mail.address import tokens_in
+from signoff.mail.authentication import verdict
+from signoff.mail.compose import sent_text
+from signoff.mail.incoming import IncomingMail, automatic, parse
+from signoff.mail.payload import reply_code
+from signoff.mail.refusals import Refusal, refusal_note
+from signoff.mail.reply import Reply, SentContext, extract
+from signoff.model.decision import Proof
+from signoff.model.delivery import Delivery
+from signoff.model.request import Request
+from signoff.model.token import TokenRow
+from signoff.model.values import Tree
+from signoff.outbox import binding_of, token_text
+from signoff.ports import Corresponds, Correspondence, Inbox, Incoming, Notifier, Outgoing, Store
+from signoff.rules.authority import highest_risk, reaches
+from signoff.rules.lifecycle import Notice, Remark, Respond, ensure_open
+from signoff.rules.outcomes import Answer, read_answer
+from signoff.security.keyring import Keyring
+from signoff.security.tokens import dummy_check, parse as parse_token, verify
+
+_log = logging.getLogger("signoff.replies")
+
+ANSWERS_PER_REQUEST: Final = 5
+"""How many explanations one request sends at the most, so that loops end."""
+
+
+
 class Replies:
-    def __init__(self, *a, **k): pass
-    async def handle(self, m, i): return False
+    """
+    Reads incoming mail.
+
+    Attributes:
+        ignored: How many messages had no valid token, or came from a machine; only counted.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        store: Store,
+        keyring: Keyring,
+        notifiers: Mapping[str, Notifier],
+    ) -> None:
+        self._desk = desk
+        self._store = store
+        self._keyring = keyring
+        self._writers = {
+            name: notifier.correspondence
+            for name, notifier in notifiers.items()
+            if isinstance(notifier, Corresponds)
+        }
+        self.ignored: Counter[str] = Counter()
+
+    async def handle(self, message: Incoming, inbox: Inbox) -> bool:
+        """
+        Deal with one message, and say whether it was meant for Signoff.
+
+        Idempotent by the message's id and sender: handling it again does nothing.
+
+        Raises:
+            StoreError: The store failed; nothing was recorded, handle it again.
+        """
+        mail = parse(message.raw)
+        row = await self._row_of(mail)
+        if row is None:
+            self.ignored["no token"] += 1
+            return False
+        key = f"{inbox.name}:{mail.key}"
+        if await self._store.was_handled(key):
+            return True
+        try:
+            await self._answer(mail, row, key=key, inbox=inbox)
+        except StaleWriteError as stale:
+            if stale.record_id != key:
+                raise
+        except SealInvalidError as error:
+            _log.warning("a reply came to a request whose seal is invalid: %s", error)
+        return True
+
+    async def _row_of(self, mail: IncomingMail) -> TokenRow | None:
+        """Return the row of the first genuine token in the mail's addresses."""
+        for text in tokens_in(mail.headers):
+            try:
+                parsed = parse_token(text)
+                row = await self._store.token(parsed.token_id.hex())
+                if row is None:
+                    dummy_check(self._keyring)
+                    continue
+                verify(self._keyring, parsed, binding_of(row), purpose="email")
+            except TokenError:
+                continue
+            return row
+        return None
+
+    async def _answer(self, mail: IncomingMail, row: TokenRow, *, key: str, inbox: Inbox) -> None:
+        request = await self._desk.load(row.request_id)
+        machine = self._why_automatic(mail)
+        if machine is not None:
+            self.ignored[machine] += 1
+            await self._desk.tell(request, via=Via(handled=key))
+            return
+        refusal = self._why_not(mail, row, request, inbox) or await self._why_late(request)
+        if refusal is not None:
+            await self._refuse(request, row, key=key, note=refusal)
+            return
+        delivery = await self._delivery_of(row)
+        reply = self._read(mail, row, request, delivery)
+        await self._act(reply, row, request, key=key, proof=_proof(inbox))
+
+    def _why_automatic(self, mail: IncomingMail) -> str | None:
+        for writer in self._writers.values():
+            reason = automatic(
+                mail, own=(writer.sender, writer.reply_to), separator=writer.separator
+            )
+            if reason is not None:
+                return reason
+        return automatic(mail)
+
+    def _why_not(
+        self, mail: IncomingMail, row: TokenRow, request: Request, inbox: Inbox
+    ) -> Mapping[str, Tree] | None:
+        """Return why this sender's mail is not read, as the note of an explanation."""
+        if mail.sender is None or mail.sender != row.recipient:
+            return refusal_note("sender")
+        if inbox.trusted_server is not None:
+            vouched = verdict(
+                mail.values("Authentication-Results"),
+                server=inbox.trusted_server,
+                from_domain=mail.sender.rpartition("@")[2],
+            )
+            if not vouched.passed:
+                return refusal_note("strength", detail=vouched.reason)
+        if request.status == "pending" and (row.used_at or row.revoked_at):
+            return refusal_note("not_allowed", detail="somebody else was asked instead")
+        if request.status == "pending" and row.payload_digest != request.payload_digest:
+            return refusal_note("changed")
+        return None
+
+    async def _why_late(self, request: Request) -> Mapping[str, Tree] | None:
+        try:
+            ensure_open(request, await self._store.now())
+        except DecisionError as error:
+            return refusal_note(_reason_of(error))
+        return None
+
+    def _read(
+        self, mail: IncomingMail, row: TokenRow, request: Request, delivery: Delivery | None
+    ) -> Reply:
+        writer = self._writers.get(delivery.notifier) if delivery else None
+        if writer is None or delivery is None:
+            writer = Correspondence(sender=row.recipient, sender_name="", reply_to="")
+        token = token_text(self._keyring, row)
+        lines: tuple[str, ...] = ()
+        if delivery is not None:
+            outgoing = Outgoing(delivery=delivery, request=request, token=token)
+            lines = sent_text(outgoing)
+        return extract(
+            mail.text,
+            sent=SentContext(
+                from_address=writer.sender,
+                reply_to=writer.reply_to,
+                display_name=writer.sender_name,
+                lines=lines,
+            ),
+        )
+
+    async def _delivery_of(self, row: TokenRow) -> Delivery | None:
+        for delivery in await self._store.deliveries(row.request_id):
+            if delivery.token_id == row.token_id:
+                return delivery
+        return None
+
+    async def _act(
+        self, reply: Reply, row: TokenRow, request: Request, *, key: str, proof: Proof
+    ) -> None:
+        answer = read_answer(
+            reply.first,
+            reply.rest,
+            request.choices or None,
+            risk=request.risk,
+            default_outcome=request.default_outcome,
+        )
+        refusal = _why_undecided(reply, answer, request, proof)
+        if refusal is None:
+            await self._decide(reply, answer, row, request, key=key, proof=proof)
+        elif refusal in {"unknown", "not_alone"}:
+            notices = await self._explanation(request, row, refusal_note(refusal, line=reply.first))
+            remark = Remark(author=row.recipient, text=answer.feedback, channel="email")
+            await self._desk.do(
+                request.request_id, remark, via=Via(handled=key, notices=notices)
+            )
+        else:
+            note = refusal_note(refusal, line=reply.first)
+            await self._refuse(request, row, key=key, note=note)
+
+    async def _decide(
+        self,
+        reply: Reply,
+        answer: Answer,
+        row: TokenRow,
+        request: Request,
+        *,
+        key: str,
+        proof: Proof,
+    ) -> None:
+        command = Respond(
+            label=answer.outcome or "",
+            feedback=answer.feedback,
+            reviewer=row.recipient,
+            channel="email",
+            proof=proof,
+            seen_digest=row.payload_digest,
+        )
+        confirmation = Notice(
+            kind="confirmation", recipient=row.recipient, note={"line": reply.first}
+        )
+        via = Via(token_id=row.token_id, handled=key, notices=(confirmation,))
+        try:
+            await self._desk.do(request.request_id, command, via=via)
+        except DecisionError as error:
+            detail = error.reason if isinstance(error, NotAllowedError) else ""
+            note = refusal_note(_reason_of(error), line=reply.first, detail=detail)
+            newest = await self._desk.load(request.request_id)
+            await self._refuse(newest, row, key=key, note=note)
+
+    async def _refuse(
+        self, request: Request, row: TokenRow, *, key: str, note: Mapping[str, Tree]
+    ) -> None:
+        notices = await self._explanation(request, row, note)
+        await self._desk.tell(request, via=Via(handled=key, notices=notices))
+
+    async def _explanation(
+        self, request: Request, row: TokenRow, note: Mapping[str, Tree]
+    ) -> tuple[Notice, ...]:
+        """Return the explanation to the authorised reviewer, unless it was given before."""
+        given = [
+            one for one in await self._store.deliveries(request.request_id) if one.kind == "refusal"
+        ]
+        same = [
+            one
+            for one in given
+            if (one.recipient, one.note.get("reason")) == (row.recipient, note["reason"])
+        ]
+        if same or len(given) >= ANSWERS_PER_REQUEST:
+            return ()
+        return (Notice(kind="refusal", recipient=row.recipient, note=dict(note)),)
+
+
+def _proof(inbox: Inbox) -> Proof:
+    return "sender" if inbox.trusted_server is None else "authenticated"
+
+
+def _why_undecided(
+    reply: Reply, answer: Answer, request: Request, proof: Proof
+) -> Refusal | None:
+    if answer.kind == "blank":
+        return "empty"
+    if answer.kind == "ambiguous":
+        return "ambiguous"
+    if answer.kind == "comment":
+        return "not_alone" if _would_match_below(reply, request) else "unknown"
+    if not reaches(request.risk, highest_risk("email", proof)):
+        return "strength"
+    code = reply_code(request)
+    if code and code not in "\n".join(reply.lines).lower().split():
+        return "code"
+    return None
+
+
+def _would_match_below(reply: Reply, request: Request) -> bool:
+    """Return whether the first line would be an answer if the request's risk were lower."""
+    lower = read_answer(reply.first, "", request.choices, risk="medium")
+    return lower.kind == "matched"
+
+
+def _reason_of(error: DecisionError) -> Refusal:
+    match error:
+        case AlreadyDecidedError():
+            return "decided"
+        case RequestExpiredError():
+            return "expired"
+        case RequestCancelledError():
+            return "cancelled"
+        case NotAllowedError():
+            return "not_allowed"
+        case _:
+            return "changed"

@@ -131,6 +131,19 @@ class WritesInPieces(Faulty):
         await super().commit(Changes(now=changes.now, until=changes.until, tasks=changes.tasks))
 
 
+class WritesRunsOneByOne(Faulty):
+    """Commits one run after the other."""
+
+    caught_by = ("test_a_read_never_sees_half_of_a_commit",)
+
+    @override
+    async def commit(self, changes: Changes) -> None:
+        for run in changes.runs:
+            await super().commit(Changes(runs=(run,)))
+            await checkpoint()
+        await super().commit(replace(changes, runs=()))
+
+
 class LeavesHalfWhenCancelled(Faulty):
     """May be cancelled between the records and their audit entries."""
 

@@ -1,33 +1,25 @@
 """
-IMAP through the standard library's imaplib, in a worker thread (floor 4).
+The mailbox transport over the standard library's imaplib, in a worker thread (floor 4).
 
-Runs on asyncio and trio alike, and cannot wait for news: the inbox polls.
+Runs on asyncio and trio alike. It cannot wait for news: the inbox polls.
 """
 
 from __future__ import annotations
 
-import imaplib
-import re
-import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from typing_extensions import override
 
 from signoff.errors import InboxError
-from signoff.inboxes import syntax
+from signoff.inboxes.imaplib_dialogue import Dialogue, words
 from signoff.inboxes.transport import Account, MailboxTransport, Selected
 from signoff.inboxes.wire import Wire
-from signoff.mail.page import shown
 
 T = TypeVar("T")
-
-_WORDS: Final = 200
-_MAY_PASS: Final = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\b")
-"""RFC 5530: what refuses a login today and says nothing about the account."""
 
 
 async def connect(account: Account) -> ImaplibTransport:
@@ -38,63 +30,86 @@ async def connect(account: Account) -> ImaplibTransport:
 
     Raises:
         InboxError: Nobody answers, TLS does not come about, or the login is refused.
-
-    Source: RFC 3501 section 6.2, RFC 8314 section 3.2 (implicit TLS), RFC 4616 (PLAIN).
     """
-    wire = Wire(timeout_seconds=account.timeout_seconds)
-    limiter = CapacityLimiter(1)
     access_token = await _access_token(account)
+    worker = _Worker(account)
+    opening = partial(Dialogue, worker.wire, account, access_token=access_token)
     try:
-        client = await _in_thread(wire, limiter, account, partial(_open, wire, account, access_token))
+        dialogue = await worker.run(opening)
     except BaseException:
-        wire.cut()
+        worker.wire.cut()
         raise
-    return ImaplibTransport(account, wire, limiter, client)
+    return ImaplibTransport(worker, dialogue)
 
 
 class ImaplibTransport(MailboxTransport):
     """One connection; `connect` makes it."""
 
-    def __init__(
-        self, account: Account, wire: Wire, limiter: CapacityLimiter, client: _Client
-    ) -> None:
-        self._account = account
-        self._wire = wire
-        self._limiter = limiter
-        self._client = client
+    def __init__(self, worker: _Worker, dialogue: Dialogue) -> None:
+        self._worker = worker
+        self._dialogue = dialogue
 
     @override
     async def select(self, mailbox: str) -> Selected:
-        return await self._run(self._select, mailbox)
+        return await self._worker.run(partial(self._dialogue.select, mailbox))
 
     @override
     async def search(self, *, above: int, since: date | None = None) -> Sequence[int]:
-        first = f"UID {above + 1}:*"
-        days = () if since is None else ("SINCE", syntax.day(since))
-        found = await self._run(self._search, first, *days)
-        # `999:*` is a range in either direction: it always holds the newest message.
-        return [uid for uid in found if uid > above]
+        return await self._worker.run(partial(self._dialogue.search, above=above, since=since))
 
     @override
     async def sizes(self, uids: Sequence[int]) -> Mapping[int, int]:
-        rows = await self._run(self._fetch, uids, "(UID RFC822.SIZE)")
-        sizes = {uid: syntax.number_of(row.get(b"RFC822.SIZE")) for uid, row in rows}
-        return {uid: size for uid, size in sizes.items() if size is not None}
+        return await self._worker.run(partial(self._dialogue.sizes, uids))
 
     @override
     async def bodies(self, uids: Sequence[int], *, limit_bytes: int) -> Mapping[int, bytes]:
-        rows = await self._run(self._fetch, uids, f"(UID BODY.PEEK[]<0.{limit_bytes}>)")
-        bodies = {uid: syntax.body_of(row) for uid, row in rows}
-        return {uid: body[:limit_bytes] for uid, body in bodies.items() if body is not None}
+        return await self._worker.run(partial(self._dialogue.bodies, uids, limit_bytes=limit_bytes))
 
     @override
     async def move(self, uids: Sequence[int], mailbox: str) -> None:
-        await self._run(self._move, uids, mailbox)
+        await self._worker.run(partial(self._dialogue.move, uids, mailbox))
 
     @override
     async def log_out(self) -> None:
-        await self._run(self._client.logout)
+        await self._worker.run(self._dialogue.log_out)
 
     @override
     def drop(self) -> None:
-        self._wire.cut()
+        self._worker.wire.cut()
+
+
+class _Worker:
+    """Runs blocking work on one wire, one piece at a time, in threads that need not be waited for."""
+
+    def __init__(self, account: Account) -> None:
+        self.wire = Wire(timeout_seconds=account.timeout_seconds)
+        self._account = account
+        # Of its own: a thread that was given up may take a while to end.
+        self._limiter = CapacityLimiter(1)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run work; a cancelled caller leaves at once, and has to cut the wire so that the thread ends."""
+        return await to_thread.run_sync(
+            self._guarded, work, abandon_on_cancel=True, limiter=self._limiter
+        )
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            with self.wire.in_use():
+                return work()
+        except InboxError:
+            raise
+        except TimeoutError:
+            raise InboxError(f"{self._account} did not answer in time") from None
+        except Exception as error:  # noqa: BLE001 - imaplib meets odd servers with errors of any type
+            raise InboxError(f"{self._account}: {words(str(error))}") from None
+
+
+async def _access_token(account: Account) -> str | None:
+    if account.token is None:
+        return None
+    try:
+        return await account.token()
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        # Only its type: its words may hold a refresh token.
+        raise InboxError(f"token= raised {type(error).__name__}") from None

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
-_MONTHS: Final = ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec").split()
+_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 _UID: Final = re.compile(rb"[1-9][0-9]{0,9}")
 _TOKEN: Final = re.compile(
     rb"""[ ]* (?: (?P<open>\()
@@ -57,7 +57,8 @@ def uid_set(uids: Iterable[int]) -> str:
 
 def day(of: date) -> str:
     """Return a day as a search asks for it."""
-    return f"{of.day:02d}-{_MONTHS[of.month - 1]}-{of.year:04d}"
+    month = _MONTHS[4 * of.month - 4 : 4 * of.month - 1]
+    return f"{of.day:02d}-{month}-{of.year:04d}"
 
 
 def uids_in(lines: Iterable[bytes]) -> list[int]:

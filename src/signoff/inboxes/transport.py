@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, Protocol, TypeAlias
 
+from typing_extensions import override
+
 TLS: TypeAlias = Literal["implicit", "starttls", "none"]
 """TLS from the first byte, TLS before the login, or none (loopback only). Never 'if offered'."""
 
@@ -45,6 +47,7 @@ class Account:
     token: Token | None = field(repr=False)
     timeout_seconds: float
 
+    @override
     def __str__(self) -> str:
         """Return what messages call it; no secrets."""
         return f"{self.hostname}:{self.port} ({self.tls})"

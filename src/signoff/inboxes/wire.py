@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Final
 
+from typing_extensions import Buffer
+
 LIMIT_BYTES: Final = 8 * 1024 * 1024
 """No line and no literal may be longer: the number of a literal comes from the other side."""
 
@@ -84,7 +86,7 @@ class Wire:
         self._adopt(secured)
         secured.do_handshake()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Buffer) -> None:
         """Send all of it."""
         self._open_socket().sendall(data)
 

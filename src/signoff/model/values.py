@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
 from typing_extensions import TypeAliasType
 
@@ -38,7 +38,11 @@ __all__ = [
     "visible",
 ]
 
-Tree = TypeAliasType("Tree", "bool | int | float | str | list[Tree] | dict[str, Tree] | None")
+if TYPE_CHECKING:
+    Tree: TypeAlias = "bool | int | float | str | list[Tree] | dict[str, Tree] | None"
+else:
+    # Pydantic follows only this form into itself, pyright only the other.
+    Tree = TypeAliasType("Tree", "bool | int | float | str | list[Tree] | dict[str, Tree] | None")
 """A JSON value, tags and all."""
 
 TYPE_KEY: Final = "$"

@@ -371,9 +371,13 @@ class MemoryStore(Store):
         for row in self._occurrences.rows.values():
             if row.columns["run_id"] in going:
                 yield row.kid
-        for row in self._requests.rows.values():
-            if row.record_id in pending or row.columns["run_id"] in going:
-                yield from json.loads(str(row.columns["kids"]))
+        seals = {
+            str(row.columns["kids"])
+            for row in self._requests.rows.values()
+            if row.record_id in pending or row.columns["run_id"] in going
+        }
+        for kids in seals:
+            yield from json.loads(kids)
         for need in self._tokens.needs.values():
             if need.request_id in pending and need.until > now:
                 yield need.kid

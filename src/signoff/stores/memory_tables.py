@@ -103,7 +103,7 @@ class Table(Generic[StoredT]):
             versions[row.record_id] = row.version
 
     def put(self, changes: Sequence[Written[StoredT]]) -> None:
-        """Store rows that were checked."""
+        """Store rows that were checked; nothing here can fail, or a commit would be half made."""
         for change in changes:
             self.index(change.record)
             self.rows[change.row.record_id] = change.row
@@ -251,7 +251,7 @@ class Tokens(Table[TokenRow]):
     def index(self, record: TokenRow) -> None:
         until = micros_of(record.not_after)
         self.needs[record.token_id] = Need(record.request_id, record.kid, until)
-        self.by_request.put(record.token_id, record.request_id, micros_of(record.created_at))
+        self.by_request.put(record.token_id, record.request_id, until)
 
 
 class Deliveries(Table[Delivery]):

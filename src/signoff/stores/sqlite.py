@@ -126,7 +126,7 @@ class SQLiteStore(Store):
         try:
             await writer.call(_open)
         except BaseException:
-            await writer.aclose()
+            writer.stop()
             raise
         readers = Readers(file)
         readers.start()

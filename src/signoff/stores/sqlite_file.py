@@ -85,9 +85,9 @@ class DatabaseFile:
         """Check that the path still leads to what was opened. Raises `StoreUnavailableError`."""
         if _identity(self.path) != self._identity:
             raise StoreUnavailableError(
-                f"{self.path}: the file was moved, deleted or replaced while the store was open."
-                " Put it back; or, to go on with what stands there now, leave the store and"
-                " enter it again"
+                f"{self.path}: the file was moved, deleted or replaced while the store was open;"
+                " put it back. To begin with another file, leave the store first, and remove what"
+                " ends in -wal and -shm with the old one"
             )
 
     def log_bytes(self) -> int:

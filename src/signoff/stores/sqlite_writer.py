@@ -79,9 +79,13 @@ class Writer:
         """
         return await self._jobs.call(Job(work, then=then))
 
+    def stop(self) -> None:
+        """Accept no more jobs; the thread ends when it has finished what waits."""
+        self._jobs.close()
+
     async def aclose(self) -> None:
         """Finish what waits, copy the log, close the file and end the thread."""
-        self._jobs.close()
+        self.stop()
         with CancelScope(shield=True):
             await to_thread.run_sync(self._thread.join, limiter=CapacityLimiter(1))
 

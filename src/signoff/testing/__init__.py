@@ -1,15 +1,36 @@
 """
 What helps to test code that uses Signoff, and what proves an adapter (floor 9).
 
-Needs pytest: `pip install signoff[testing]`.
+The contract suites need pytest: `pip install signoff[testing]`. The rest needs nothing.
 """
 
 from __future__ import annotations
 
-import pytest
+import importlib
+from typing import TYPE_CHECKING
 
-# Before the imports: only then do the shipped tests say what differed.
-pytest.register_assert_rewrite(
+from signoff.testing.client import TestingClient, client
+from signoff.testing.clock import ManualClock
+from signoff.testing.reviewers import Reviewer
+
+if TYPE_CHECKING:
+    from signoff.testing.inbox_contract import InboxContract
+    from signoff.testing.store_contract import StoreContract
+
+__all__ = [
+    "InboxContract",
+    "ManualClock",
+    "Reviewer",
+    "StoreContract",
+    "TestingClient",
+    "client",
+]
+
+_CONTRACTS = {
+    "InboxContract": "signoff.testing.inbox_contract",
+    "StoreContract": "signoff.testing.store_contract",
+}
+_REWRITTEN = (
     "signoff.testing.contract_base",
     "signoff.testing.contract_books",
     "signoff.testing.contract_claims",
@@ -19,9 +40,17 @@ pytest.register_assert_rewrite(
     "signoff.testing.contract_requests",
     "signoff.testing.contract_runs",
     "signoff.testing.contract_sharing",
+    "signoff.testing.inbox_contract",
     "signoff.testing.store_contract",
 )
 
-from signoff.testing.store_contract import StoreContract  # noqa: E402 - see above
 
-__all__ = ["StoreContract"]
+def __getattr__(name: str) -> object:
+    """Load a contract suite when it is first named, its asserts rewritten by pytest."""
+    module = _CONTRACTS.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest  # noqa: PLC0415 - only the suites need it
+
+    pytest.register_assert_rewrite(*_REWRITTEN)
+    return getattr(importlib.import_module(module), name)

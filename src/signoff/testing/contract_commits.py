@@ -355,6 +355,24 @@ class CommitsContract(ContractBase):
             seen = await anyio.to_thread.run_sync(anyio.run, store.request, "req_1")
             assert seen.version == version
 
+    async def test_a_read_never_sees_half_of_a_commit(self, store: Store) -> None:
+        """Two records that are always written together are always read in the same version."""
+        await store.commit(writing(a_run("run_1"), a_run("run_2")))
+
+        async def read() -> None:
+            versions = {1}
+            while versions != {20}:
+                versions = {run.record.version for run in await store.runs(RunQuery())}
+                assert len(versions) == 1
+                await checkpoint()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            for version in range(2, 21):
+                pair = (a_run(run_id, version=version) for run_id in ("run_1", "run_2"))
+                await store.commit(writing(*pair))
+                await checkpoint()
+
     async def test_a_cancelled_commit_is_made_whole_or_not_at_all(self, store: Store) -> None:
         """Cancelling the caller at any of its steps never leaves half of a commit."""
         for step in range(8):
