@@ -519,24 +519,25 @@ def test_an_original_message_is_cut_off(line: str) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        "From: x\nSent: y",
+        f"From: {NAME}\nSent: y",
+        "From: x\nSent: y\nCc: z",
         "From: x\nDate: y\nTo: z",
         "Subject: x\nDate: y\nFrom: z",
-        "Von: x\nDatum: y",
+        "Von: x\nDatum: y\nAn: z",
         "De: x\nEnviado el: y\nPara: z",
-        "Da: x\nInviato: y",
-        "Van: x\nVerzonden: y",
-        "Od: x\nWys\u0142ano: y",
-        "Fr\u00e5n: x\nSkickat: y",
-        "\u041e\u0442: x\n\u041a\u043e\u043c\u0443: y",
-        "\u5dee\u51fa\u4eba: x\n\u9001\u4fe1\u65e5\u6642: y",
-        "\u53d1\u4ef6\u4eba\uff1ax\n\u53d1\u9001\u65f6\u95f4\uff1ay",
+        f"Da: x\nA: {ADDRESS}",
+        "Van: x\nVerzonden: y\nAan: z",
+        "Od: x\nWys\u0142ano: y\nDo: z",
+        "Fr\u00e5n: x\nSkickat: y\nTill: z",
+        "\u041e\u0442: x\n\u041a\u043e\u043c\u0443: y\n\u0422\u0435\u043c\u0430: z",
+        "\u5dee\u51fa\u4eba: x\n\u9001\u4fe1\u65e5\u6642: y\n\u4ef6\u540d: z",
+        "\u53d1\u4ef6\u4eba\uff1ax\n\u53d1\u9001\u65f6\u95f4\uff1ay\n\u4e3b\u9898\uff1az",
         f"Quelle: {NAME}\nWann: y\nWem: z",
         f"Quelle: {ADDRESS}\nWann: y\nWem: z",
     ],
 )
 def test_the_head_of_a_mail_is_cut_off(head: str) -> None:
-    """Two headers and a sender, or three lines of that form that begin with our name."""
+    """Three headers with a sender, two with ours, or three lines of any names that begin with ours."""
     assert lines(f"Fine\n\n{head}\n\napproved") == ["Fine"]
     assert lines(f"Fine\n_____________\n\n{head}\n\napproved") == ["Fine"]
 
@@ -546,6 +547,8 @@ def test_the_head_of_a_mail_is_cut_off(head: str) -> None:
     [
         "From: Bob",
         "To: Bob\nSubject: his copy",
+        "To: Bob\nCc: Ann\nSubject: his copy",
+        "From: x\nSent: y",
         "Rejected: too long\nFrom: the second line on\nTo: the end",
         "Reason: x\nPrice: y\nTotal: z",
         f"Quelle: {NAME}\nWann: y",
@@ -570,7 +573,7 @@ def test_lines_with_colons_are_no_head_of_a_mail(text: str) -> None:
 def test_an_attribution_cuts_off_what_follows(line: str) -> None:
     """With our address in it, or with date and verb, whatever follows is no longer the reviewer's."""
     assert lines(f"Fine\n{line}\napproved") == ["Fine"]
-    assert lines(f"Fine\n{line}\n\n> approved\nThanks") == ["Fine", "Thanks"]
+    assert lines(f"Fine\n{line}\n>\n> approved\nThanks") == ["Fine", "Thanks"]
 
 
 @pytest.mark.parametrize(
@@ -588,7 +591,7 @@ def test_a_hint_of_an_attribution_counts_where_our_mail_follows(line: str) -> No
     assert lines(f"Fine\n{line}\n> x") == ["Fine"]
     assert lines(f"Fine\n{line}\n\n{ORIGINAL}") == ["Fine"]
     assert lines(f"Fine\n{line}\nA request waits for your answer\napproved") == ["Fine"]
-    assert lines(f"Fine\n{line}\nFrom: x\nSent: y\napproved") == ["Fine"]
+    assert lines(f"Fine\n{line}\nFrom: x\nSent: y\nTo: z\napproved") == ["Fine"]
     assert lines(f"Fine\n{line}\n\n") == ["Fine"]
     assert lines(f"Fine\n{line}\nThanks") == ["Fine", line, "Thanks"]
 
@@ -618,7 +621,7 @@ def test_an_answer_right_above_the_attribution_stays() -> None:
 def test_an_attribution_has_at_most_four_lines() -> None:
     """A date and, far below, a colon are two different things."""
     assert lines(f"On 5 Jan\n2026\n{NAME}\nwrote:\n> x") == []
-    assert lines(f"On 5 Jan\n2026\n{NAME}\nalso\nwrote:\n> x")[:2] == ["On 5 Jan", "2026"]
+    assert lines(f"On 5 Jan\n2026\n{NAME}\nalso\nwrote:\n> x") == ["On 5 Jan"]
     assert lines("On 5 Jan\n\n2026 he wrote:\n> x") == ["On 5 Jan"]
     assert lines("On 5 Jan 2026\n> x") == ["On 5 Jan 2026"]
     assert lines("On 5 Jan 2026") == ["On 5 Jan 2026"]

@@ -214,7 +214,7 @@ async def test_entering_may_be_cancelled(tmp_path: Path) -> None:
         other.execute("BEGIN EXCLUSIVE")
         other.execute("CREATE TABLE t (x)")
         other.execute("DROP TABLE t")
-        with anyio.move_on_after(0.05):
+        with anyio.fail_after(PATIENCE / 2), anyio.move_on_after(0.05):
             await store.__aenter__()
         other.execute("COMMIT")
 

@@ -203,7 +203,9 @@ class Drive:
                 )
             case "resolved":
                 self._take_answer(str(signal.facts["request_id"]))
-            case _:
+            case "late_result":
+                pass
+            case "child_ended":
                 child = str(signal.facts["run_id"])
                 self._news |= {
                     one.occurrence_id

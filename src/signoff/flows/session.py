@@ -162,8 +162,7 @@ class Session:
 
     async def refresh_signals(self) -> None:
         """Read what the run was told."""
-        signals = await self.shop.store.signals(self.run.run_id)
-        self.signals = [one for one in signals if one.kind != "late_result"]
+        self.signals = list(await self.shop.store.signals(self.run.run_id))
 
     async def commit(
         self,

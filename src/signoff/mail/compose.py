@@ -74,7 +74,9 @@ def compose(
     reply_subject = subject if subject.startswith("Re: ") else f"Re: {subject}"
     page = page_of(outgoing, how_to=how_to(outgoing, reply_to=answer_to, subject=reply_subject))
     message = EmailMessage(policy=POLICY)
-    message["From"] = Address(display_name=header_text(sender_name)[:_NAME_LENGTH], addr_spec=sender)
+    message["From"] = Address(
+        display_name=header_text(sender_name)[:_NAME_LENGTH], addr_spec=sender
+    )
     message["To"] = Address(addr_spec=normalise_address(outgoing.delivery.recipient))
     if answer_to:
         message["Reply-To"] = Address(addr_spec=answer_to)

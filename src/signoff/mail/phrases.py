@@ -78,7 +78,7 @@ MOBILE_SIGNATURE: Final = re.compile(
 """How a line begins that a phone or an app puts below every mail."""
 
 DEVICES: Final = re.compile(
-    r"""iphone|ipad|ipod|ios|android|outlook|galaxy|samsung|huawei|xiaomi|redmi|oppo|pixel|nokia
+    r"""iphon|ipad|ipod|ios|android|outlook|galaxy|samsung|huawei|xiaomi|redmi|oppo|pixel|nokia
       | blackberry|windows|phone|mobile|mobil|handy|smartphone|tablet|móvil|celular|cellulare
       | telefon|téléphone|puhelin|mail|gmail|yahoo|proton|aol|hotmail|thunderbird|app\b
       | телефон|手机|手機""",

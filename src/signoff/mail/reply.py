@@ -40,7 +40,11 @@ _MIN_NAME_CHARS: Final = 3
 _MAX_ADDED_CHARS: Final = 120
 _ATTRIBUTION_LINES: Final = 4
 _HEADER_LINES: Final = 6
-_FEW_HEADERS: Final = 2
+
+_OUR_HEADERS: Final = 2
+_OTHER_HEADERS: Final = 3
+"""How many lines of a form such as `From: x` are the head of a mail: of ours, of another."""
+
 _LONG_ENOUGH: Final = 20
 """A piece of the original of so many characters is recognised wherever a client broke its lines."""
 
@@ -219,12 +223,13 @@ class _Reading:
             if header is None:
                 break
             names.append(header.group(1).casefold())
-        if len(names) < _FEW_HEADERS:
-            return False
-        known = [name for name in names if name in HEADER_NAMES]
-        if names[0] in HEADER_NAMES and len(known) >= _FEW_HEADERS:
-            return bool(FROM_NAMES & set(known))
-        return len(names) > _FEW_HEADERS and self._names_us(self._lines[at])
+        if names[:1] and names[0] in HEADER_NAMES:
+            known = [name for name in names if name in HEADER_NAMES]
+            ours = any(map(self._names_us, self._lines[at : at + len(names)]))
+            return bool(FROM_NAMES & set(known)) and len(known) >= (
+                _OUR_HEADERS if ours else _OTHER_HEADERS
+            )
+        return len(names) >= _OTHER_HEADERS and self._names_us(self._lines[at])
 
     def _next(self, at: int) -> int:
         """Return where the next line that is not blank is, or the number of lines."""

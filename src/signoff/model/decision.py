@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
+
+from pydantic import AwareDatetime
 
 from signoff.model.base import Record
 from signoff.model.seal import Seal
@@ -39,7 +40,7 @@ class Decision(Record):
     reviewer: str
     channel: Channel
     proof: Proof
-    decided_at: datetime
+    decided_at: AwareDatetime
     payload_digest: str
     edited: bool = False
     seal: Seal | None = None
@@ -68,9 +69,9 @@ class Resolution(Record):
     feedback: str = ""
     reviewer: str
     channel: Channel
-    resolved_at: datetime
+    resolved_at: AwareDatetime
     payload_digest: str
     edited: bool = False
     reason: str = ""
-    valid_until: datetime | None = None
+    valid_until: AwareDatetime | None = None
     seal: Seal | None = None

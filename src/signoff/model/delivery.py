@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 from signoff.model.base import Record
 from signoff.model.values import Tree
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 DeliveryKind = Literal["request", "confirmation", "refusal", "cancelled", "expired"]
 DeliveryStatus = Literal["waiting", "sending", "sent", "failed", "dropped"]
@@ -48,8 +47,8 @@ class Delivery(Record):
     status: DeliveryStatus = "waiting"
     attempts: int = 0
     unknown: int = 0
-    not_before: datetime
+    not_before: AwareDatetime
     last_error: str = ""
-    created_at: datetime
-    sent_at: datetime | None = None
+    created_at: AwareDatetime
+    sent_at: AwareDatetime | None = None
     message_id: str = ""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
 
 from signoff.model.base import Record
 from signoff.model.decision import Decision, Resolution
@@ -63,7 +62,7 @@ class Comment(BaseModel):
     author: str
     text: str
     channel: str
-    written_at: datetime
+    written_at: AwareDatetime
 
 
 class CallIdentity(BaseModel):
@@ -164,9 +163,9 @@ class Request(Record):
     decisions: tuple[Decision, ...] = ()
     comments: tuple[Comment, ...] = ()
     resolution: Resolution | None = None
-    created_at: datetime
-    due_at: datetime | None = None
-    expires_at: datetime | None = None
+    created_at: AwareDatetime
+    due_at: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
     valid_for_seconds: float = 86_400.0
     policy: Policy = Policy()
     policy_digest: str = ""
@@ -200,7 +199,7 @@ class Request(Record):
         return self.resolution.feedback if self.resolution else None
 
     @property
-    def resolved_at(self) -> datetime | None:
+    def resolved_at(self) -> AwareDatetime | None:
         """When it ended."""
         return self.resolution.resolved_at if self.resolution else None
 

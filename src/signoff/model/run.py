@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
 
 from signoff.model.base import Record
 from signoff.model.request import AuditHead
@@ -182,8 +181,8 @@ class Run(Record):
     last_output_id: str = ""
     failure: Failure | None = None
     fencing: int = 0
-    created_at: datetime
-    updated_at: datetime
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
     audit: AuditHead = AuditHead()
 
     _output: object = PrivateAttr(default=None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
+
+from pydantic import AwareDatetime
 
 from signoff.model.base import Record
 
@@ -41,7 +42,7 @@ class TokenRow(Record):
     policy_digest: str
     recipient: str
     labels: tuple[str, ...] = ()
-    not_after: datetime
-    created_at: datetime
-    used_at: datetime | None = None
-    revoked_at: datetime | None = None
+    not_after: AwareDatetime
+    created_at: AwareDatetime
+    used_at: AwareDatetime | None = None
+    revoked_at: AwareDatetime | None = None
