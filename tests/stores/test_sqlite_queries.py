@@ -14,14 +14,15 @@ from typing import Any, ClassVar
 import pytest
 from typing_extensions import override
 
-from signoff.errors import SealInvalidError
+import signoff.stores.sqlite_readers
+from signoff.errors import SealInvalidError, StaleWriteError
 from signoff.model.changes import Changes, Claim, Release
-from signoff.model.policy import Risk
-from signoff.model.run import RunStatus
+from signoff.model.run import Occurrence, Run
 from signoff.ports import RequestQuery, RunQuery
 from signoff.stores import sqlite_writes as writes
-from signoff.stores.records import Stored, columns_of
+from signoff.records import Stored, columns_of
 from signoff.stores.sqlite import SQLiteStore
+from signoff.stores.sqlite_schema import migrations
 from signoff.testing.builders import (
     HOUR,
     NOON,
@@ -39,7 +40,11 @@ from signoff.testing.builders import (
 from signoff.testing.contract_base import SetClock
 from signoff.testing.contract_commits import FIRST, SECOND
 
-pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What is found does not depend on the loop: one will do."""
+    return "asyncio"
 
 
 class Noting(sqlite3.Connection):
@@ -72,8 +77,9 @@ class Noting(sqlite3.Connection):
 
 
 @pytest.fixture(name="store")
-async def _store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
-    """Yield an open store whose statements are noted."""
+async def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SQLiteStore]:
+    """Yield an open store whose statements are noted, and which reads on one connection only."""
+    monkeypatch.setattr(signoff.stores.sqlite_readers, "READERS", 1)
     store = SQLiteStore(tmp_path / "signoff.db")
     store._connection_class = Noting
     async with store:
@@ -125,7 +131,8 @@ async def ask_everything(store: SQLiteStore) -> None:
 ALLOWED_SCANS = {
     "SCAN signals USING INDEX signals_calling": "only the signals that call somebody",
     "SCAN runs USING INDEX runs_to_advance": "only the runs that are to be advanced",
-    "SCAN deliveries USING COVERING INDEX deliveries_unsent": "only those that are not done",
+    "SCAN deliveries USING INDEX deliveries_sending": "only those that are being sent",
+    "SCAN deliveries USING INDEX deliveries_unsent": "only those that are not done",
     "SCAN tallies": "a row for each status that there is",
     "SCAN key_checks": "a row for each key",
     "SCAN found": "a row for each key",
@@ -138,9 +145,15 @@ async def test_nothing_that_a_store_does_reads_a_whole_table(store: SQLiteStore)
     """Every statement of every read and of a commit searches, or scans what is small by its nature."""
     store.use_clock(SetClock())
     await store.commit(FIRST)
+    await store.commit(SECOND)
     await store.commit(
-        replace(SECOND, claims=(*SECOND.claims, Release(subject="run_1", holder="ann", fencing=1)), consumed=(*SECOND.consumed, ("run_1", "cancel")))
+        Changes(
+            consumed=(("run_2", "req_1"),),
+            claims=(Release(subject="run_2", holder="ann", fencing=1),),
+        )
     )
+    with pytest.raises(StaleWriteError):
+        await store.commit(writing(a_request()))
     await ask_everything(store)
 
     with raw(store) as file:
@@ -156,3 +169,192 @@ async def test_nothing_that_a_store_does_reads_a_whole_table(store: SQLiteStore)
     assert len(Noting.statements) > 70
     assert scans <= ALLOWED_SCANS.keys()
     assert not sorted_by_hand
+
+
+def parked(number: int) -> Changes:
+    """Return a run that waits for its request, whose mail was sent, and which nobody need touch."""
+    run_id, request_id = f"run_{number}", f"req_{number}"
+    return Changes(
+        runs=(sealed(a_run(run_id, status="suspended")),),
+        occurrences=(sealed(an_occurrence(run_id=run_id)),),
+        requests=(a_request(request_id, run_id=run_id, expires_at=NOON + HOUR),),
+        tokens=(a_token(f"tok_{number}", request_id=request_id),),
+        deliveries=(a_delivery(f"dlv_{number}", request_id=request_id, status="sent"),),
+        signals=(a_signal(run_id=run_id, kind="late_result"),),
+    )
+
+
+LOOKS: dict[str, Callable[[SQLiteStore], Awaitable[object]]] = {
+    "ready": lambda store: store.ready(["shop:Order", "shop:Other"], limit=9),
+    "unclaimed": lambda store: store.unclaimed([]),
+    "expired": lambda store: store.expired(NOON, limit=9),
+    "due": lambda store: store.due_deliveries(NOON, limit=9),
+    "unsent": lambda store: store.oldest_unsent(),
+    "claims": lambda store: store.live_claims(""),
+    "kids": lambda store: store.kids_in_use(NOON),
+    "counts": lambda store: store.counts(),
+    "page": lambda store: store.requests(RequestQuery(status="approved")),
+    "inbox": lambda store: store.requests(RequestQuery(status="rejected", assignee="a@b")),
+}
+
+
+async def steps_of(store: SQLiteStore) -> dict[str, int]:
+    """Return how many steps of SQLite's machine each look for work takes."""
+    found = {}
+    for name, look in LOOKS.items():
+        await look(store)
+        Noting.steps = 0
+        await look(store)
+        found[name] = Noting.steps
+    return found
+
+
+async def test_what_is_parked_costs_a_look_for_work_nothing(store: SQLiteStore) -> None:
+    """With a hundred parked runs the machine takes exactly as many steps as with three."""
+    for number in range(3):
+        await store.commit(parked(number))
+    with_three = await steps_of(store)
+
+    for number in range(3, 100):
+        await store.commit(parked(number))
+
+    assert await steps_of(store) == with_three
+    assert all(0 < steps < 300 for steps in with_three.values())
+
+
+async def test_claims_that_were_given_back_cost_nothing(store: SQLiteStore) -> None:
+    """Their rows stay for the fencing number, and are not looked at."""
+    before = await steps_of(store)
+    for number in range(50):
+        subject = f"run_{number}"
+        given_back = Release(subject=subject, holder="ann", fencing=1)
+        await store.commit(Changes(claims=(an_acquire(subject), given_back)))
+
+    assert (await steps_of(store))["claims"] == before["claims"]
+    assert await store.claim("run_7") == Claim(subject="run_7", holder="", fencing=1, live=False)
+
+
+def test_the_columns_are_those_of_the_records() -> None:
+    """Each table has the typed columns of its record, in that order, and its bytes."""
+    records: dict[writes.Table, Stored] = {
+        writes.RUNS: a_run(),
+        writes.OCCURRENCES: an_occurrence(),
+        writes.REQUESTS: a_request(),
+        writes.TOKENS: a_token(),
+        writes.DELIVERIES: a_delivery(),
+    }
+    with closing(sqlite3.connect(":memory:")) as file:
+        file.executescript(migrations()[0])
+        for table, record in records.items():
+            seal = ["kid", "mac"] if isinstance(record, Run | Occurrence) else []
+            columns = [row[1] for row in file.execute(f"PRAGMA table_info({table.name})")]
+            assert columns == [*columns_of(record), *seal, "body"]
+            assert table.id == columns[0]
+
+
+TAMPERED = {
+    ("requests", "status"): "approved",
+    ("requests", "risk"): "low",
+    ("requests", "assignees"): '["eve@acme.example"]',
+    ("requests", "expires_at"): 0,
+    ("tokens", "not_after"): 2**60,
+    ("tokens", "request_id"): "req_2",
+    ("deliveries", "notifier"): "console",
+    ("deliveries", "version"): 2,
+}
+
+
+@pytest.mark.parametrize(("table", "column"), TAMPERED)
+async def test_a_column_that_contradicts_its_record_is_found(
+    store: SQLiteStore, table: str, column: str
+) -> None:
+    """Whoever changes only a column is noticed by the next read, with record and column."""
+    await store.commit(writing(a_request(), a_token("tok_1"), a_delivery()))
+    reads: dict[str, Callable[[], Awaitable[object]]] = {
+        "requests": lambda: store.request("req_1"),
+        "tokens": lambda: store.token("tok_1"),
+        "deliveries": lambda: store.delivery("dlv_1"),
+    }
+    await reads[table]()
+    with raw(store) as file:
+        file.execute(f"UPDATE {table} SET {column} = ?", (TAMPERED[table, column],))
+
+    with pytest.raises(SealInvalidError) as caught:
+        await reads[table]()
+
+    assert caught.value.field == column
+    assert caught.value.record_id == {"requests": "req_1", "tokens": "tok_1"}.get(table, "dlv_1")
+
+
+async def test_a_checkpoint_says_which_column_contradicts_it(store: SQLiteStore) -> None:
+    """A run is read all the same: what becomes of it is decided above the store."""
+    await store.commit(writing(a_run(), an_occurrence()))
+    assert (await store.run("run_1")).contradicts == ""
+    with raw(store) as file:
+        file.execute("UPDATE runs SET status = 'completed'")
+        file.execute("UPDATE occurrences SET version = 9")
+
+    found = await store.run("run_1")
+    (occurrence,) = await store.journal("run_1")
+
+    assert (found.record, found.contradicts) == (a_run(), "status")
+    assert (occurrence.record, occurrence.contradicts) == (an_occurrence(), "version")
+
+
+async def test_bytes_that_are_no_record_are_found(store: SQLiteStore) -> None:
+    """Of a record, of the facts of a signal and of the personal part of an audit entry."""
+    entry = an_entry(personal={"actor": "ann"})
+    await store.commit(Changes(requests=(a_request(),), signals=(a_signal(),), audit=(entry,)))
+    with raw(store) as file:
+        file.execute("UPDATE requests SET body = '{}'")
+        file.execute("UPDATE signals SET facts = '[]'")
+        file.execute("UPDATE audit_personal SET personal = 'x'")
+
+    for read, record_id in (
+        (store.request("req_1"), "req_1"),
+        (store.signals("run_1"), "run_1"),
+        (store.audit("request:req_1"), "request:req_1"),
+    ):
+        with pytest.raises(SealInvalidError) as caught:
+            await read
+        assert caught.value.record_id == record_id
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET kid = 2", "DELETE FROM audit"])
+async def test_audit_entries_can_only_be_added(store: SQLiteStore, statement: str) -> None:
+    """The file itself refuses to change or delete one, by whatever program."""
+    await store.commit(Changes(audit=(an_entry(),)))
+
+    with raw(store) as file, pytest.raises(sqlite3.IntegrityError, match="are never"):
+        file.execute(statement)
+
+    assert await store.audit("request:req_1") == [an_entry()]
+
+
+async def test_what_an_entry_says_of_persons_can_be_erased(store: SQLiteStore) -> None:
+    """It lies apart, so the entry stays as it was hashed; an entry without any has no such row."""
+    first = an_entry(personal={"actor": "ann"})
+    second = replace(an_entry(after=first), salt=b"")
+    await store.commit(Changes(audit=(first, second)))
+    with raw(store) as file:
+        assert file.execute("DELETE FROM audit_personal").rowcount == 1
+
+    assert await store.audit("request:req_1") == [replace(first, salt=b"", personal={}), second]
+
+
+async def test_who_is_asked_is_found_after_every_change(store: SQLiteStore) -> None:
+    """Reassigned, decided, or named twice: a request is listed once for each who is asked."""
+
+    async def listed(assignee: str, status: Any = None) -> list[str]:
+        page = await store.requests(RequestQuery(assignee=assignee, status=status))
+        return [request.request_id for request in page]
+
+    await store.commit(writing(a_request(assignees=("a@x", "b@x", "a@x"))))
+    assert [await listed(who) for who in ("a@x", "b@x", "c@x")] == [["req_1"], ["req_1"], []]
+
+    await store.commit(writing(a_request(version=2, assignees=("c@x", "c@x"))))
+    assert [await listed(who) for who in ("a@x", "b@x", "c@x")] == [[], [], ["req_1"]]
+
+    await store.commit(writing(a_request(version=3, assignees=("c@x",), status="approved")))
+    assert await listed("c@x", "pending") == []
+    assert await listed("c@x", "approved") == ["req_1"]

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from typing import Any, ClassVar, Final, cast, final
 
 from pydantic import BaseModel, RootModel
-from pydantic.fields import FieldInfo
+from pydantic.fields import FieldInfo, ModelPrivateAttr
 from pydantic_core import PydanticUndefined
 from typing_extensions import override
 
@@ -178,6 +178,10 @@ def _pydantic_default(field: FieldInfo) -> Default:
     return None if field.is_required() else partial(field.get_default, call_default_factory=True)
 
 
+def _has_default(attribute: ModelPrivateAttr) -> bool:
+    return attribute.default_factory is not None or attribute.default is not PydanticUndefined
+
+
 def _state(value: object) -> dict[str, object]:
     # What an instance carries: None, its __dict__, or a pair of that and its slots.
     state: object = object.__getstate__(value)
@@ -224,7 +228,8 @@ class ModelForm(RecordForm):
         tree = super().members(value, depth, encoders)
         below = deeper(depth, _LEVELS)
         extra: dict[str, object] = value.__pydantic_extra__ or {}
-        private: dict[str, object] = value.__pydantic_private__ or {}
+        held: dict[str, object] = value.__pydantic_private__ or {}
+        private = {name: held[name] for name in self._model.__private_attributes__ if name in held}
         if extra:
             tree["x"] = encode_members(extra, below, encoders, owner=value)
         if private:
@@ -262,12 +267,11 @@ class ModelForm(RecordForm):
 
     def _private(self, stored: dict[str, object]) -> dict[str, object] | None:
         attributes = self._model.__private_attributes__
-        makers = {
-            name: attribute.get_default
-            for name, attribute in attributes.items()
-            if attribute.default_factory is not None or attribute.default is not PydanticUndefined
-        }
-        private = completed(stored, dict.fromkeys(stored.keys() & attributes.keys()) | makers)
+        unset = [
+            name for name in attributes if name not in stored and not _has_default(attributes[name])
+        ]
+        makers = {name: attributes[name].get_default for name in attributes if name not in unset}
+        private = completed(stored, makers)
         return private if attributes else None
 
     def _fields_set(self, tree: dict[str, Tree], extra: dict[str, object] | None) -> set[str]:

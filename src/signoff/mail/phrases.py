@@ -29,7 +29,8 @@ HEADER_NAMES: Final = FROM_NAMES | frozenset(
     {"sent", "date", "to", "cc", "subject", "reply-to"}
     | {"gesendet", "datum", "an", "betreff"}
     | {"envoyé", "à", "objet"}
-    | {"enviado", "fecha", "data", "para", "asunto", "assunto"}
+    | {"enviado", "enviado el", "enviado em", "enviada em", "fecha", "data", "para"}
+    | {"asunto", "assunto"}
     | {"inviato", "a", "oggetto"}
     | {"verzonden", "aan", "onderwerp"}
     | {"wysłano", "do", "temat"}

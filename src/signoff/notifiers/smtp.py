@@ -21,7 +21,7 @@ from signoff.errors import ConfigurationError, NotifyError
 from signoff.mail.address import message_id, normalise_address, reply_address
 from signoff.mail.compose import ASKS, compose
 from signoff.mail.page import shown
-from signoff.ports import Notifier, Outgoing
+from signoff.ports import Correspondence, Notifier, Outgoing
 
 TLS = Literal["implicit", "starttls", "none"]
 """TLS from the first byte, TLS before the login, or none (loopback only). Never 'if offered'."""
@@ -65,6 +65,7 @@ class SMTPNotifier(Notifier):
     Attributes:
         name: Unique within a client; stored with each delivery.
         expects_reply: Always true: a mail that asks has a reply address with a token.
+        correspondence: The addresses that its mails carry.
     """
 
     def __init__(
@@ -126,6 +127,12 @@ class SMTPNotifier(Notifier):
         self._sender_name, self._sender = _parsed_sender(sender)
         self._reply_to = reply_to
         self._separator = separator
+        self.correspondence = Correspondence(
+            sender=self._sender,
+            sender_name=self._sender_name,
+            reply_to=reply_to,
+            separator=separator,
+        )
         self._domain = self._sender.rpartition("@")[2]
         reply_address(reply_to, _SOME_TOKEN, separator=separator)
         message_id(_SOME_DELIVERY, self._domain)
