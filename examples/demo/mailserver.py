@@ -94,9 +94,7 @@ class MailServer:
         for session in self._sessions:
             session.cancel()
 
-    async def _converse(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # asyncio keeps only weak references to the tasks of its own making.
         task = asyncio.current_task()
         self._sessions.add(task)

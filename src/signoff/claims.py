@@ -116,10 +116,16 @@ class Keeper:
                 self._thread.start()
         return held
 
-    def let_go(self, held: Held) -> None:
-        """Stop keeping a claim; giving it back in the store is the caller's own commit."""
+    def let_go(self, held: Held) -> bool:
+        """
+        Stop keeping a claim, and say whether it was kept until now.
+
+        Giving it back in the store is the caller's own commit.
+        """
         with self._changed:
+            kept = held in self._held
             self._held.discard(held)
+            return kept
 
     def close(self) -> None:
         """End the thread; claims that are still held lapse by themselves. Idempotent."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-import getpass
 import importlib
 import logging
 import os
 import secrets
 import sys
 import threading
-import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self, cast
@@ -28,71 +25,36 @@ from signoff.audit.ledger import Ledger, OnEvent
 from signoff.bell import Bell
 from signoff.claims import DEFAULT_LEASE, Keeper
 from signoff.codec import codec
-from signoff.context import Host, Suspended, fill_default_host
+from signoff.context import Host, fill_default_host
 from signoff.desk import Desk
 from signoff.errors import (
     ConfigurationError,
-    KeyConflict,
-    NotServing,
-    RunBlocked,
-    RunCancelled,
-    StaleWriteError,
 )
 from signoff.flows.api import Flows
-from signoff.flows.code import CallCode, Code, FlowCode
-from signoff.flows.executor import Executor, arguments_digests
-from signoff.flows.flow import Flow, stored_name
+from signoff.flows.executor import Executor
+from signoff.flows.flow import Flow
 from signoff.flows.session import Workshop
 from signoff.gates import bind, refuse_live, required_gate_of
+from signoff.health import Health, gather_health
 from signoff.hitl import Counter, Hitl, Who
+from signoff.hosting import Asker, Hosting
 from signoff.model.changes import Changes, Task
 from signoff.model.decision import Proof
 from signoff.model.gate import GateCall
 from signoff.model.policy import Policy
 from signoff.model.request import Request
-from signoff.model.run import TERMINAL, Run
-from signoff.outbox import NotifierHealth, Outbox
-from signoff.ports import Clock, Engine, Inbox, Notifier, RequestQuery, RunQuery, Store
-from signoff.registry import is_portable
+from signoff.outbox import Outbox
+from signoff.ports import Clock, Engine, Inbox, Notifier, Store
 from signoff.replies import Replies
 from signoff.security.keyring import Keyring
-from signoff.worker import DrainReport, InboxHealth, Worker
+from signoff.worker import DrainReport, Worker
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 _log = logging.getLogger("signoff.client")
 
-_POLL_SECONDS: Final = 1.0
 KEY_VARIABLE: Final = "SIGNOFF_KEY"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """
-    How things stand.
-
-    Attributes:
-        notifiers: By name, how each notifier has fared and what waits for it.
-        inbox: How the inbox has fared, when there is one.
-        blocked: The runs that need a person.
-        unreached: Pending requests that nobody was told of, with the reason.
-        failed_deliveries: How many deliveries were given up.
-        unclaimed: Runs that wait for code that this process does not have, by stored name.
-        warnings: What is weak about the set-up.
-    """
-
-    notifiers: Mapping[str, NotifierHealth]
-    inbox: InboxHealth | None
-    blocked: Sequence[Run]
-    unreached: Mapping[str, str]
-    failed_deliveries: int
-    unclaimed: Mapping[str, int]
-    warnings: Sequence[str]
-
-
-Asker = Callable[[Request], tuple[str, str]]
-"""Asks a person at the terminal, and returns the label and the words."""
 
 
 class Client(Host):
@@ -146,7 +108,7 @@ class Client(Host):
         Raises:
             ConfigurationError: Two notifiers have one name, or the policy's risk is critical.
         """
-        from signoff.stores.memory import MemoryStore
+        from signoff.stores.memory import MemoryStore  # noqa: PLC0415 - adapters load when used
 
         self._store = store if store is not None else MemoryStore()
         if clock is not None:
@@ -168,7 +130,6 @@ class Client(Host):
         self._asker: Asker | None = None
         self._opened = 0
         self._opening = threading.Lock()
-        self._serving = 0
         self._bell = Bell()
         self._loop_thread: int | None = None
         self._loop_token: EventLoopToken | None = None
@@ -247,7 +208,9 @@ class Client(Host):
         await self._store.__aexit__(None, None, None)
 
     async def _assemble(self) -> None:
-        keyring = self._keyring or await anyio.to_thread.run_sync(self._find_keyring)
+        keyring = self._keyring
+        if keyring is None:
+            keyring = await anyio.to_thread.run_sync(self._find_keyring)
         added = keyring.agree(await self._store.key_checks())
         if added:
             await self._store.commit(Changes(key_checks=added))
@@ -258,7 +221,7 @@ class Client(Host):
         ledger = Ledger(store, keyring, self._on_event)
         desk = Desk(ledger, tuple(self._notifiers.values()))
         self._keeper = Keeper(store, holder=secrets.token_hex(8), lease=self._lease)
-        self._shop = Workshop(
+        shop = Workshop(
             store=store,
             ledger=ledger,
             desk=desk,
@@ -266,7 +229,7 @@ class Client(Host):
             keeper=self._keeper,
             policy=self._policy,
         )
-        self._executor = Executor(self._shop)
+        self._executor = Executor(shop)
         self._outbox = Outbox(
             desk,
             self._keeper,
@@ -299,6 +262,15 @@ class Client(Host):
                 names=self._executor.names,
             )
         )
+        self._hosting = Hosting(
+            self._executor,
+            self._outbox,
+            flows=self.flows,
+            hitl=self.hitl,
+            bell=self._bell,
+            requester=lambda: self._who_requests(None),
+        )
+        self._hosting.asker = self._asker
         for warning in self._weaknesses():
             _log.warning("%s", warning)
 
@@ -307,9 +279,9 @@ class Client(Host):
             return Keyring.from_env(KEY_VARIABLE)
         if not self._store.durable:
             return Keyring.generate()
-        from signoff.security.keyfile import default_path, load_or_create
+        from signoff.security import keyfile  # noqa: PLC0415 - only durable stores need it
 
-        return load_or_create(default_path(self._store.location))
+        return keyfile.load_or_create(keyfile.default_path(self._store.location))
 
     def _reply_proof(self) -> Proof:
         if self._inbox is None:
@@ -318,7 +290,7 @@ class Client(Host):
 
     def ask_here(self) -> None:
         """Let the person at this process's terminal answer what `kickoff` and gated calls ask."""
-        from signoff.notifiers.console import ask
+        from signoff.notifiers.console import ask  # noqa: PLC0415 - adapters load when used
 
         self._asker = partial(ask, read_line=input, write=print)
 
@@ -361,11 +333,11 @@ class Client(Host):
         self._ensure_open()
         async with anyio.create_task_group() as group:
             group.start_soon(self._worker.serve, self._active_engine)
-            self._serving += 1
+            self._hosting.serving += 1
             try:
                 yield self
             finally:
-                self._serving -= 1
+                self._hosting.serving -= 1
                 group.cancel_scope.cancel()
 
     async def submit(
@@ -389,43 +361,27 @@ class Client(Host):
             TypeError: The arguments do not fit `fn`.
         """
         self._ensure_open()
-        spec = required_gate_of(fn)
-        refuse_live(spec, why="a submitted call is stored and executed elsewhere")
-        run_id = await self._keyed_run(bind(spec, args, kwargs), key)
-        await self._executor.advance(run_id)
+        run_id = await self._submitted(bind(required_gate_of(fn), args, kwargs), key=key)
         page = await self.hitl.list_requests(run_id=run_id, limit=1, newest_first=True)
         if not page:
-            raise await self._why_no_request(run_id)
+            raise await self._hosting.why_no_request(run_id)
         return page[0]
+
+    async def _submitted(self, call: GateCall, *, key: str | None = None) -> str:
+        refuse_live(call.spec, why="a submitted call is stored and executed elsewhere")
+        run_id = await self._hosting.keyed_run(call, key)
+        await self._executor.advance(run_id)
+        return run_id
 
     async def health(self) -> Health:
         """Return how things stand: what fails, what is blocked, who is not reached and why."""
         self._ensure_open()
-        store = self._store
-        oldest = await store.oldest_unsent()
-        counts = await store.counts()
-        blocked = await store.runs(RunQuery(status="blocked"))
-        pending = await store.requests(RequestQuery(status="pending", limit=200))
-        names = {*self._outbox.health, *oldest}
-        fared = {name: self._outbox.health.get(name, NotifierHealth()) for name in names}
-        return Health(
-            notifiers={
-                name: NotifierHealth(
-                    last_success=one.last_success,
-                    last_error=one.last_error,
-                    last_error_at=one.last_error_at,
-                    oldest_unsent=oldest.get(name),
-                )
-                for name, one in fared.items()
-            },
+        return await gather_health(
+            self._store,
+            names=self._executor.names(),
+            fared=self._outbox.health,
             inbox=self._worker.inbox_health if self._inbox is not None else None,
-            blocked=tuple(one.record for one in blocked),
-            unreached={
-                request.request_id: request.undelivered for request in pending if request.undelivered
-            },
-            failed_deliveries=counts.deliveries.get("failed", 0),
-            unclaimed=await store.unclaimed(self._executor.names()),
-            warnings=self._weaknesses(),
+            weaknesses=self._weaknesses(),
         )
 
     # What flows and gates without a client of their own need.
@@ -434,12 +390,14 @@ class Client(Host):
     async def kickoff(self, flow: object, inputs: Mapping[str, object] | None) -> object:
         """Run a flow to its end or suspension, with one attempt at the deliveries it made."""
         async with self._held():
-            return await self._kickoff(cast("Flow[object]", flow), inputs or {})
+            return await self._hosting.kickoff(cast("Flow[object]", flow), inputs or {})
 
     @override
     def kickoff_blocking(self, flow: object, inputs: Mapping[str, object] | None) -> object:
         """Do so from any thread but the one of this client's own loop."""
-        self._refuse_own_loop("kickoff() blocks this client's own event loop; await kickoff_async()")
+        self._refuse_own_loop(
+            "kickoff() blocks this client's own event loop; await kickoff_async()"
+        )
         if not _in_event_loop():
             return self._blocking(lambda: self.kickoff(flow, inputs))
         context = contextvars.copy_context()
@@ -451,11 +409,11 @@ class Client(Host):
     async def call_gate(self, call: GateCall, *, key: str | None) -> object:
         """Ask about one call, wait for the answer, and return what the call came to."""
         async with self._held():
-            await self._ensure_served()
+            await self._hosting.ensure_served()
             if key is None:
-                return await self._own_call(call)
-            run_id = await self._keyed_run(call, key)
-            return await self._to_the_end(run_id, code=lambda: None)
+                return await self._hosting.own_call(call)
+            run_id = await self._hosting.keyed_run(call, key)
+            return await self._hosting.to_the_end(run_id, code=lambda: None)
 
     @override
     def call_gate_blocking(self, call: GateCall, *, key: str | None) -> object:
@@ -467,7 +425,7 @@ class Client(Host):
             )
         return self._blocking(lambda: self.call_gate(call, key=key))
 
-    def _blocking(self, work: Callable[[], Awaitable[object]]) -> object:
+    def _blocking(self, work: Callable[[], Coroutine[object, object, object]]) -> object:
         token = self._loop_token
         if token is None:
             return anyio.run(work)
@@ -476,144 +434,6 @@ class Client(Host):
     def _refuse_own_loop(self, message: str) -> None:
         if self._loop_thread == threading.get_ident():
             raise ConfigurationError(message)
-
-    async def _kickoff(self, flow: Flow[object], inputs: Mapping[str, object]) -> object:
-        self._warn_of_names(flow)
-        new = await self._executor.new_flow_run(
-            flow, inputs, requester=self._who_requests(None), claimed=True
-        )
-        await self.flows.store_new(new)
-        await self._executor.drive_new(new, FlowCode(flow, codec))
-        await self._attempt_deliveries(new.run_id)
-        while self._asker is not None and await self._ask_here(self._asker, new.run_id):
-            await self._drive_again(new.run_id, FlowCode(flow, codec))
-        run = (await self._store.run(new.run_id)).record
-        if run.status != "suspended":
-            return await self._result_of(run)
-        requests = tuple(await self.hitl.list_requests(run_id=run.run_id, status="pending"))
-        await self._warn_if_unserved(run)
-        return Suspended(run.run_id, requests)
-
-    async def _own_call(self, call: GateCall) -> object:
-        code = CallCode(call, codec)
-        new = await self._executor.new_call_run(
-            call, key=None, requester=self._who_requests(None), owned=True
-        )
-        await self._executor.store(new)
-        await self._executor.drive_new(new, code)
-        await self._attempt_deliveries(new.run_id)
-        try:
-            return await self._to_the_end(new.run_id, code=lambda: code)
-        except anyio.get_cancelled_exc_class():
-            # Nobody else may execute the call, so nobody needs to answer any more.
-            with anyio.CancelScope(shield=True):
-                await self.flows.cancel(new.run_id)
-            raise
-
-    async def _to_the_end(self, run_id: str, *, code: Callable[[], Code | None]) -> object:
-        """Advance a run each time that it is told something, and return what it comes to."""
-        while True:
-            heard = self._bell.rings
-            await self._drive_again(run_id, code())
-            run = (await self._store.run(run_id)).record
-            if run.status in TERMINAL or run.status == "blocked":
-                return await self._result_of(run)
-            if self._asker is None or not await self._ask_here(self._asker, run_id):
-                await self._bell.wait(_POLL_SECONDS, after=heard)
-
-    async def _drive_again(self, run_id: str, code: Code | None) -> None:
-        ready = (await self._store.run(run_id)).record.status == "ready"
-        if not ready and not await self._store.signals(run_id):
-            return
-        held = await self._keeper.take(run_id)
-        if held is not None:
-            await self._executor.drive_held(held, code)
-
-    async def _result_of(self, run: Run) -> object:
-        if run.status == "completed":
-            return await self._executor.output(run.run_id)
-        failure = self._executor.failure_of(run)
-        if run.status == "failed" and failure is not None:
-            raise failure
-        if run.status == "cancelled":
-            raise RunCancelled(run.run_id, "the run was cancelled")
-        reason = run.blocked_reason or run.status
-        raise RunBlocked(run.run_id, reason=reason, detail=run.blocked_detail)
-
-    async def _keyed_run(self, call: GateCall, key: str | None) -> str:
-        """Return the run of a call, stored now or under the same key before."""
-        while True:
-            found = await self._store.run_by_key(call.spec.name, key) if key else None
-            if found is not None and key is not None:
-                if found.record.key_digest not in arguments_digests(call, self._shop):
-                    raise KeyConflict(found.record.run_id, key=key)
-                return found.record.run_id
-            new = await self._executor.new_call_run(
-                call, key=key, requester=self._who_requests(None), owned=False
-            )
-            try:
-                await self._executor.store(new)
-            except StaleWriteError:
-                if key is None:
-                    raise
-                continue
-            return new.run_id
-
-    async def _attempt_deliveries(self, run_id: str) -> None:
-        for request in await self._store.requests(RequestQuery(run_id=run_id, status="pending")):
-            for delivery in await self._store.deliveries(request.request_id):
-                await self._outbox.send(delivery.delivery_id)
-        for child in await self._store.runs(RunQuery(parent_run_id=run_id)):
-            await self._attempt_deliveries(child.record.run_id)
-
-    async def _ask_here(self, asker: Asker, run_id: str) -> bool:
-        """Ask the person at the terminal about a run's next pending request, if there is one."""
-        page = await self.hitl.list_requests(run_id=run_id, status="pending", limit=1)
-        for request in page:
-            label, words = await anyio.to_thread.run_sync(asker, request)
-            await self.hitl.respond(
-                request_id=request.request_id,
-                outcome=label,
-                feedback=words,
-                reviewer=request.assignees[0] if request.assignees else f"console:{_user()}",
-                channel="console",
-            )
-        return bool(page)
-
-    async def _why_no_request(self, run_id: str) -> Exception:
-        run = (await self._store.run(run_id)).record
-        failure = self._executor.failure_of(run)
-        if failure is not None:
-            return failure
-        return RunBlocked(run_id, reason=run.blocked_reason or run.status, detail=run.blocked_detail)
-
-    async def _ensure_served(self) -> None:
-        if self._asker is not None or await self._is_served():
-            return
-        raise NotServing(
-            "nobody would ever see this request or its answer: no process serves this store."
-            " Use `async with client.serving():` here or in a worker"
-        )
-
-    async def _is_served(self) -> bool:
-        return self._serving > 0 or bool(await self._store.live_claims("serving:"))
-
-    async def _warn_if_unserved(self, run: Run) -> None:
-        if self._store.durable and not await self._is_served():
-            warnings.warn(
-                f"{run.run_id} is suspended and nobody serves its store, so no reply is read and"
-                " it will not go on: use `async with client.serving():`, or `client.drain()`",
-                stacklevel=2,
-            )
-
-    def _warn_of_names(self, flow: Flow[object]) -> None:
-        name = stored_name(type(flow))
-        if self._store.durable and not is_portable(name):
-            warnings.warn(
-                f"{name} is a local or script name, so only this process finds the code of its"
-                f" runs; pin one with `class {type(flow).__name__}(Flow, name=...)`",
-                stacklevel=2,
-            )
 
     def _ensure_open(self) -> None:
         if not self._opened:
@@ -651,7 +471,7 @@ def default_client() -> Client:
 
 
 def _local_engine() -> Engine:
-    from signoff.engines.local import LocalEngine
+    from signoff.engines.local import LocalEngine  # noqa: PLC0415 - adapters load when used
 
     return LocalEngine()
 
@@ -662,13 +482,6 @@ def _in_event_loop() -> bool:
     except anyio.NoEventLoopError:
         return False
     return True
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
 
 
 fill_default_host(default_client)

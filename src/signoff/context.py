@@ -94,7 +94,14 @@ _outside: ContextVar[bool] = ContextVar("signoff_outside", default=False)
 _running: set[int] = set()
 """The attempts that this process is running, by identity."""
 
-_default: dict[str, Host | Callable[[], Host]] = {}
+
+@dataclass(slots=True)
+class _DefaultHost:
+    host: Host | None = None
+    factory: Callable[[], Host] | None = None
+
+
+_slot = _DefaultHost()
 
 
 @contextmanager
@@ -137,20 +144,18 @@ def declared_outside() -> bool:
 
 def set_default_host(host: Host | None) -> None:
     """Make `host` what flows and gates without a client use; `None` goes back to the built-in one."""
-    if host is None:
-        _default.pop("host", None)
-    else:
-        _default["host"] = host
+    _slot.host = host
 
 
 def fill_default_host(factory: Callable[[], Host]) -> None:
     """Say how the built-in default host is made, when one is first needed."""
-    _default["factory"] = factory
+    _slot.factory = factory
 
 
 def default_host() -> Host:
-    """Return the default host, made on first use."""
-    host = _default.get("host")
-    if host is None:
-        host = _default["host"] = _default["factory"]()  # type: ignore[operator] - this slot holds a factory
-    return host  # type: ignore[return-value] - and this one a host
+    """Return the default host, made on first use. Raises `ConfigurationError` when nothing makes one."""
+    if _slot.host is None:
+        if _slot.factory is None:
+            raise ConfigurationError("there is no default client; import signoff.client")
+        _slot.host = _slot.factory()
+    return _slot.host

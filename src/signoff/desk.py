@@ -387,9 +387,7 @@ class Desk:
             f"commands:{run_id}",
             Event(name="request.seal_invalid", at=now, actor="signoff", facts=facts),
         )
-        signal = Signal(
-            run_id=run_id, cause=cause, kind="tampered", facts=facts, created_at=now
-        )
+        signal = Signal(run_id=run_id, cause=cause, kind="tampered", facts=facts, created_at=now)
         await self._ledger.commit(
             Changes(
                 signals=(signal,),

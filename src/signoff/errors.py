@@ -237,7 +237,9 @@ class UnknownOutcomeError(DecisionError):
     def __init__(self, request_id: str, *, outcome: str, options: Sequence[str], why: str) -> None:
         self.outcome = outcome
         self.options = tuple(options)
-        super().__init__(request_id, f"{outcome!r} {why}; the choices are {', '.join(self.options)}")
+        super().__init__(
+            request_id, f"{outcome!r} {why}; the choices are {', '.join(self.options)}"
+        )
 
 
 class InvalidEditError(DecisionError):

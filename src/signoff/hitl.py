@@ -1,6 +1,4 @@
-"""
-The queue of requests, for applications: list, answer, comment, reassign, cancel (floor 6).
-"""
+"""The queue of requests, for applications: list, answer, comment, reassign, cancel (floor 6)."""
 
 from __future__ import annotations
 
@@ -287,9 +285,7 @@ class Hitl:
             raise
         return self._typed(answered.request)
 
-    async def comment(
-        self, *, request_id: str, text: str, author: str | None = None
-    ) -> Request:
+    async def comment(self, *, request_id: str, text: str, author: str | None = None) -> Request:
         """Write something on a request that decides nothing. Raises `NotFoundError`."""
         name = self._name(author) or "api:unidentified"
         command = Remark(author=name, text=text, channel="api")
@@ -343,7 +339,12 @@ class Hitl:
             unclaimed=await self._at.store.unclaimed(self._at.names()),
         )
 
-    async def wait(self, request_id: str, *, timeout: timedelta | None = None) -> Request:
+    async def wait(
+        self,
+        request_id: str,
+        *,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - a public name, and no cancel scope
+    ) -> Request:
         """
         Return a request once it has ended, or as it stands after `timeout` of real time.
 

@@ -60,7 +60,8 @@ def pause_before(attempt: int, chance: float) -> timedelta:
         attempt: How many attempts were made, from 1.
         chance: A random number from 0 to 1.
     """
-    longest = min(FIRST_PAUSE * 2 ** min(attempt, 20), LONGEST_PAUSE)
+    doubled: timedelta = FIRST_PAUSE * (1 << min(attempt, 20))
+    longest = min(doubled, LONGEST_PAUSE)
     return FIRST_PAUSE / 2 + (longest - FIRST_PAUSE / 2) * chance
 
 
@@ -216,14 +217,16 @@ class Outbox:
             return self._failed(delivery, NotifyError(str(error), permanent=False), now)
         except NotifyError as error:
             return self._failed(delivery, error, now)
-        self._fared(notifier.name, last_success=now)
+        self.health[notifier.name] = replace(self._fared(notifier.name), last_success=now)
         return delivery.model_copy(
             update={"status": "sent", "sent_at": now, "message_id": message_id, "last_error": ""}
         )
 
     def _failed(self, delivery: Delivery, error: NotifyError, now: datetime) -> Delivery:
         _log.warning("delivery %s failed: %s", delivery.delivery_id, error)
-        self._fared(delivery.notifier, last_error=str(error), last_error_at=now)
+        self.health[delivery.notifier] = replace(
+            self._fared(delivery.notifier), last_error=str(error), last_error_at=now
+        )
         if error.permanent:
             return delivery.model_copy(update={"status": "failed", "last_error": str(error)})
         pause = pause_before(delivery.attempts, self._chance())
@@ -257,6 +260,5 @@ class Outbox:
             # A sender without the code of the types shows the payload as plain JSON.
             return request
 
-    def _fared(self, name: str, **update: object) -> None:
-        old = self.health.get(name, NotifierHealth())
-        self.health[name] = replace(old, **update)  # type: ignore[arg-type] - its own field names
+    def _fared(self, name: str) -> NotifierHealth:
+        return self.health.get(name, NotifierHealth())

@@ -414,8 +414,10 @@ class Inbox(Protocol):
 
 class Engine(TaskSink, Protocol):
     """
-    Runs tasks, now or at a time. A task is only an id: losing or repeating one does no harm,
-    because a sweep of the store finds what was lost.
+    Runs tasks, now or at a time.
+
+    A task is only an id: losing or repeating one does no harm, because a sweep of the store
+    finds what was lost.
     """
 
     @abstractmethod
@@ -431,4 +433,3 @@ class Engine(TaskSink, Protocol):
 
         `handle` raises nothing but cancellation.
         """
-

@@ -52,7 +52,7 @@ class Names(Generic[CodeT]):
                         f"the {self._sort} name {name!r} belongs to {taken[0]} already, so"
                         f" {origin} cannot have it; give one of them another name="
                     )
-            self._code.update({name: (origin, code) for name in names})
+            self._code |= dict.fromkeys(names, (origin, code))
 
     def get(self, name: str) -> CodeT | None:
         """Return the code behind a name, or `None` when this process has none."""

@@ -37,18 +37,18 @@ from signoff.model.request import Request
 from signoff.model.token import TokenRow
 from signoff.model.values import Tree
 from signoff.outbox import binding_of, token_text
-from signoff.ports import Corresponds, Correspondence, Inbox, Incoming, Notifier, Outgoing, Store
+from signoff.ports import Correspondence, Corresponds, Inbox, Incoming, Notifier, Outgoing, Store
 from signoff.rules.authority import highest_risk, reaches
 from signoff.rules.lifecycle import Notice, Remark, Respond, ensure_open
 from signoff.rules.outcomes import Answer, read_answer
 from signoff.security.keyring import Keyring
-from signoff.security.tokens import dummy_check, parse as parse_token, verify
+from signoff.security.tokens import dummy_check, verify
+from signoff.security.tokens import parse as parse_token
 
 _log = logging.getLogger("signoff.replies")
 
 ANSWERS_PER_REQUEST: Final = 5
 """How many explanations one request sends at the most, so that loops end."""
-
 
 
 class Replies:
@@ -212,9 +212,7 @@ class Replies:
         elif refusal in {"unknown", "not_alone"}:
             notices = await self._explanation(request, row, refusal_note(refusal, line=reply.first))
             remark = Remark(author=row.recipient, text=answer.feedback, channel="email")
-            await self._desk.do(
-                request.request_id, remark, via=Via(handled=key, notices=notices)
-            )
+            await self._desk.do(request.request_id, remark, via=Via(handled=key, notices=notices))
         else:
             note = refusal_note(refusal, line=reply.first)
             await self._refuse(request, row, key=key, note=note)
@@ -276,9 +274,7 @@ def _proof(inbox: Inbox) -> Proof:
     return "sender" if inbox.trusted_server is None else "authenticated"
 
 
-def _why_undecided(
-    reply: Reply, answer: Answer, request: Request, proof: Proof
-) -> Refusal | None:
+def _why_undecided(reply: Reply, answer: Answer, request: Request, proof: Proof) -> Refusal | None:
     if answer.kind == "blank":
         return "empty"
     if answer.kind == "ambiguous":

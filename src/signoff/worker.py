@@ -123,7 +123,7 @@ class Worker:
                 try:
                     if await self._do(task):
                         done.append(task)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - one run's failure never stops the others
                     _log.exception("%s of %s failed", task.kind, task.subject)
                     errors[task.subject] = f"{type(error).__name__}: {error}"
 
@@ -188,8 +188,7 @@ class Worker:
     async def _handle(self, task: Task) -> None:
         try:
             await self._do(task)
-        except Exception:
-            # One run's failure never stops the others; the sweep comes back to it.
+        except Exception:  # noqa: BLE001 - one run's failure never stops the others
             _log.exception("%s of %s failed", task.kind, task.subject)
 
     async def _safe_sweep(self) -> Sequence[Task]:
@@ -263,7 +262,7 @@ class Worker:
             ours = await self._replies.handle(message, inbox)
         except StoreError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a message does, the next ones are read
             _log.exception("a message in %s could not be handled (try %s)", inbox.name, tries)
             if tries < _TRIES:
                 self._tries[message.uid] = tries

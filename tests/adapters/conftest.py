@@ -28,6 +28,7 @@ from pymap.backend.dict.mailbox import MailboxData
 from pymap.concurrent import Subsystem
 from pymap.imap import IMAPServer
 from pymap.parsing.message import AppendMessage
+from pymap.parsing.specials.flag import Deleted
 from pysasl.hashing import BuiltinHash
 
 WAIT: Final = 10
@@ -127,9 +128,9 @@ class MailServer:
         """Return the flags of the messages in a mailbox."""
         return self._portal.call(self._flags, mailbox)
 
-    def remove(self, raw: bytes) -> None:
-        """Remove a message from the inbox, as another program would."""
-        self._portal.call(self._remove, raw)
+    def mark_deleted(self) -> None:
+        """Mark all messages in the inbox as deleted, as another program would."""
+        self._portal.call(self._mark_deleted)
 
     def renumber(self, *, first_uid: int = 1) -> None:
         """Give all messages in the inbox new UIDs under a new UIDVALIDITY, as after a restore."""
@@ -195,15 +196,11 @@ class MailServer:
         assert mailbox is not None
         return [{str(flag) for flag in one.permanent_flags} async for one in mailbox.messages()]
 
-    async def _remove(self, raw: bytes) -> None:
+    async def _mark_deleted(self) -> None:
         mailbox = await self._mailbox("INBOX")
         assert mailbox is not None
-        uids = [
-            one.uid
-            async for one in mailbox.messages()
-            if one._content is not None and bytes(one._content) == raw
-        ]
-        await mailbox.delete(uids)
+        async for one in mailbox.messages():
+            one.permanent_flags = frozenset({Deleted})
 
     async def _renumber(self, first_uid: int) -> None:
         contents = await self._contents("INBOX")

@@ -378,6 +378,12 @@ def test_a_line_of_ours_is_never_the_reviewers() -> None:
     """With or without its quote mark, in pieces, in bold, in another case."""
     assert lines("Reply to this mail. The first line of your reply decides:\nhm") == ["hm"]
     assert lines("*A REQUEST waits* for your answer") == []
+    assert (
+        lines(
+            "How to answer\n| Spring is here, and so is our new line of garden chairs. Order before Friday"
+        )
+        == []
+    )
     assert lines("and so is our new line of garden") == []
     assert lines("garden chairs") == ["garden chairs"]
 
@@ -391,6 +397,10 @@ def test_the_rest_of_a_line_of_ours_follows_the_line() -> None:
         "reply decides:",
     ]
     assert lines("> something else\nreply decides:") == ["reply decides:"]
+    assert lines("> Reply to this mail. The first line of your\n+\nreply decides:") == [
+        "+",
+        "reply decides:",
+    ]
 
 
 def test_a_line_of_ours_that_was_cut_is_still_ours() -> None:
@@ -482,6 +492,10 @@ def test_what_an_app_adds_is_left_out(line: str) -> None:
         "see [cid:abc]",
         "-",
         "----",
+        "+",
+        "~",
+        "*",
+        "=",
     ],
 )
 def test_what_a_person_writes_about_it_stays(line: str) -> None:

@@ -203,6 +203,60 @@ def test_an_and_over_name_and_label_has_both_and_the_label_last(condition: Condi
     assert fired(trial.finish("r_1", "yes")) == {"a": by("r_1", "yes@r_1")}
 
 
+def test_a_router_emits_its_label_behind_its_own_name_too() -> None:
+    """Of two gates that say yes, each has listeners of its own."""
+    trial = Trial(
+        start("r", router=True),
+        start("q", router=True),
+        listen("a", "r:yes"),
+        listen("b", "q:yes"),
+        listen("c", "yes"),
+        listen("d", both("r:yes", "q:yes")),
+    )
+
+    assert fired(trial.finish("r_1", "yes")) == {"a": by("r:yes@r_1"), "c": by("yes@r_1")}
+    assert parts(trial) == {"d": {"r:yes": "r_1"}}
+    assert fired(trial.finish("q_1", "yes")) == {
+        "b": by("q:yes@q_1"),
+        "c": by("yes@q_1"),
+        "d": by("r:yes@r_1", "q:yes@q_1"),
+    }
+
+
+def test_a_step_that_is_no_router_and_a_router_without_a_label_emit_no_label_by_name() -> None:
+    """There is nothing to put behind the name."""
+    trial = Trial(start("s"), start("r", router=True), listen("a", "s:yes"), listen("b", "r:None"))
+
+    assert fired(trial.finish("s_1", "yes")) == {}
+    assert fired(trial.finish("r_1", None)) == {}
+
+
+@pytest.mark.parametrize(
+    ("condition", "cause"),
+    [
+        (either("r", "r:yes", "yes"), "yes@r_1"),
+        (either("r:yes", "yes"), "yes@r_1"),
+        (either("r", "r:yes"), "r:yes@r_1"),
+        (either(both("r", "r:yes"), "r:yes"), "r:yes@r_1"),
+    ],
+)
+def test_of_a_label_its_long_form_and_the_name_the_first_that_will_do_is_the_cause(
+    condition: Condition, cause: str
+) -> None:
+    """The label goes before `step:label`, and that before the name."""
+    trial = Trial(start("r", router=True), listen("a", condition))
+
+    assert fired(trial.finish("r_1", "yes")) == {"a": by(cause)}
+    assert parts(trial) == {}
+
+
+def test_an_and_over_a_label_its_long_form_and_the_name_has_all_three_and_the_label_last() -> None:
+    """One occurrence can be three parts."""
+    trial = Trial(start("r", router=True), listen("a", both("yes", "r", "r:yes")))
+
+    assert fired(trial.finish("r_1", "yes")) == {"a": by("r_1", "r:yes@r_1", "yes@r_1")}
+
+
 def test_an_occurrence_that_is_superseded_emits_nothing_when_it_ends() -> None:
     """It was suspended or running when its cause ran again; the marking stays as it was."""
     graph = Graph({"s": start("s"), "a": listen("a", "s")})

@@ -106,5 +106,5 @@ class Ledger:
         for entry in changes.audit:
             try:
                 self._on_event(entry)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a listener's failure must not undo a commit
                 _log.exception("on_event failed for %s %s", entry.stream, entry.seq)

@@ -8,9 +8,12 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final, cast
 
+import anyio
 from typing_extensions import override
 
 from signoff.audit.ledger import Event
@@ -20,6 +23,7 @@ from signoff.errors import (
     KeyringError,
     RunCancelled,
     SealInvalidError,
+    StoreError,
 )
 from signoff.flows.attempt import Begun, Children, Settled
 from signoff.flows.code import (
@@ -54,7 +58,7 @@ from signoff.flows.state import StateBox
 from signoff.gates import gate_specs
 from signoff.ids import new_id
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Acquire, Changes, Sealed, Task
+from signoff.model.changes import Acquire, Changes, Renew, Sealed, Task
 from signoff.model.gate import GateCall
 from signoff.model.run import TERMINAL, Occurrence, Run
 from signoff.model.values import Tree
@@ -295,7 +299,20 @@ class Executor(Children):
         except Lost:
             _log.info("run %s is in other hands now", held.subject)
         finally:
-            self.shop.keeper.let_go(held)
+            await self._abandon(held)
+
+    async def _abandon(self, held: Held) -> None:
+        """Let another take over at once what was not driven to its rest, as when serving ends."""
+        if not self.shop.keeper.let_go(held):
+            return
+        lapsed = Renew(
+            subject=held.subject,
+            holder=held.holder,
+            fencing=held.fencing,
+            lease=timedelta(0),
+        )
+        with anyio.CancelScope(shield=True), suppress(StoreError):
+            await self.shop.store.commit(Changes(claims=(lapsed,)))
 
     def poke_all(self) -> None:
         """Tell every run that is driven here to look at its signals."""

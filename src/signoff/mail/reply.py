@@ -34,7 +34,8 @@ _COLON: Final = re.compile(r"[:\uff1a]\s*\**\Z")
 _DAY: Final = re.compile(r"\b(?:19|20)\d\d\b|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\u5e74")
 _TIME: Final = re.compile(r"\b\d{1,2}[:.h]\d{2}\b")
 _HEADER: Final = re.compile(r"[\s*]*([^\s*:\uff1a][^*:\uff1a]{0,24}?)\s?\*?\s?[:\uff1a]")
-_IGNORED: Final = re.compile(r"[\s>*_\u200b-\u200f\ufeff]+")
+_BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
+_IGNORED: Final = re.compile(r"[\s>*_=|+~\u200b-\u200f\ufeff]+")
 
 _MIN_NAME_CHARS: Final = 3
 _MAX_ADDED_CHARS: Final = 120
@@ -132,7 +133,7 @@ class _Original:
     def takes(self, line: str) -> bool:
         """Return whether a line repeats our text: anywhere, or right where the last one ended."""
         piece = _squeezed(line)
-        if self._at is not None and self._text.startswith(piece, self._at):
+        if piece and self._at is not None and self._text.startswith(piece, self._at):
             self._at += len(piece)
             return True
         if self.has(line):
@@ -170,7 +171,7 @@ class _Reading:
                 continue
             if end is not None or self._ends_reply(at):
                 break
-            if not _squeezed(line):
+            if _BLANK.fullmatch(line):
                 found.append("")
             elif not _is_added(line) and not self._original.takes(line):
                 found.append(line)
@@ -184,7 +185,7 @@ class _Reading:
         for end in range(start, min(start + _ATTRIBUTION_LINES, len(self._lines))):
             line = self._lines[end]
             begins_here = end > start and line.casefold().startswith(OPENINGS)
-            if not _squeezed(line) or _QUOTED.match(line) or begins_here:
+            if _BLANK.fullmatch(line) or _QUOTED.match(line) or begins_here:
                 return None
             if _COLON.search(line):
                 text = " ".join(self._lines[start : end + 1])
@@ -233,9 +234,7 @@ class _Reading:
 
     def _next(self, at: int) -> int:
         """Return where the next line that is not blank is, or the number of lines."""
-        while at < len(self._lines) and not _squeezed(self._lines[at]):
-            if _QUOTED.match(self._lines[at]):
-                return at
+        while at < len(self._lines) and _BLANK.fullmatch(self._lines[at]):
             at += 1
         return at
 
@@ -259,7 +258,10 @@ class _Reading:
 
 
 def _squeezed(line: str) -> str:
-    """Return what is compared of a line: no blanks, no quote marks, no emphasis, no case."""
+    """
+    Return what is compared of a line: no blanks, no case, and nothing of what marks a quote,
+    emphasis, a title or the beginning of somebody's line, in which text and HTML differ.
+    """
     return _IGNORED.sub("", line.removesuffix(CUT)).casefold()
 
 

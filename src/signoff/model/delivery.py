@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import AwareDatetime, Field
+
 from signoff.model.base import Record
 from signoff.model.values import Tree
-from pydantic import AwareDatetime, Field
 
 DeliveryKind = Literal["request", "confirmation", "refusal", "cancelled", "expired"]
 DeliveryStatus = Literal["waiting", "sending", "sent", "failed", "dropped"]

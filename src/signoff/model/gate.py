@@ -68,7 +68,7 @@ class FeedbackSpec:
     assign_from_input: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
     evidence: Sequence[Evidence] = ()
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class GateSpec:
     on_drift: OnDrift = "block"
     verify: Callable[..., Verdict | Awaitable[Verdict]] | None = None
     idempotent: bool = False
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
 
     @property
     def returns(self) -> object:

@@ -10,10 +10,10 @@ from signoff.model.base import Record
 from signoff.model.request import AuditHead
 from signoff.model.values import Tree
 
-RunStatus = Literal[
-    "ready", "running", "suspended", "blocked", "completed", "failed", "cancelled"
+RunStatus = Literal["ready", "running", "suspended", "blocked", "completed", "failed", "cancelled"]
+BlockedReason = Literal[
+    "code_missing", "state_invalid", "drift", "in_doubt", "seal_invalid", "poison"
 ]
-BlockedReason = Literal["code_missing", "state_invalid", "drift", "in_doubt", "seal_invalid", "poison"]
 OccurrenceStatus = Literal["ready", "running", "suspended", "finished", "failed", "superseded"]
 CallStatus = Literal["waiting", "started", "done", "failed"]
 CallKind = Literal["gate", "once", "child", "question"]

@@ -43,7 +43,7 @@ class Occ:
         wave: The wave that its `Start` named; not looked at when it began the run.
         status: Where it stands.
         live: False once superseded, also when it had finished before.
-        label: What a finished router emitted besides its name.
+        label: What a finished router emitted besides its name, alone and as `step:label`.
     """
 
     id: str
@@ -116,8 +116,8 @@ def finish(
     """
     Compute what follows when an occurrence finishes.
 
-    It emits its step name and, when its step is a router, its label. Every listener of one of
-    them is looked at:
+    It emits its step name and, when its step is a router, its label, alone and behind the step's
+    name (`review:approved`). Every listener of one of them is looked at:
 
     - A listener of one trigger fires each time. An `and_` collects the parts it has seen, a newer
       one in the place of an older one, and fires when they satisfy it; then it has seen nothing.
@@ -214,7 +214,7 @@ def _is_in_a_chain(graph: Graph, one: Occ) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listener:
-    """A listener that counts the event: what it saw before, and what it hears now, a label first."""
+    """A listener that counts the event: what it saw before, and what it hears now, labels first."""
 
     step: str
     condition: Condition
@@ -233,7 +233,7 @@ class _Listener:
             for leaf, part in self.seen.items()
             if leaf not in self.heard and part not in gone
         }
-        for now in (self.heard[:1], self.heard):
+        for now in (self.heard[:count] for count in range(1, len(self.heard) + 1)):
             met = met_by(self.condition, {*before, *now})
             if met:
                 return (
@@ -246,11 +246,7 @@ class _Listener:
 def _hearing(
     graph: Graph, past: _Past, *, finished: Occ, label: str | None, marking: Marking
 ) -> list[_Listener]:
-    router = graph.steps[finished.step].router
-    # The label goes before the name: where either would do, it is the cause.
-    emitted = dict.fromkeys(
-        [label, finished.step] if router and label is not None else [finished.step]
-    )
+    emitted = _emitted(graph, finished, label)
     return [
         _Listener(
             step=spec.name,
@@ -262,6 +258,13 @@ def _hearing(
         for spec, condition in graph.listeners(emitted)
         if not fires_once_per_cause(condition) or past.arms(spec.name, finished.id)
     ]
+
+
+def _emitted(graph: Graph, finished: Occ, label: str | None) -> dict[str, None]:
+    """Return the triggers in order: where an earlier one would do, it is the cause."""
+    if label is None or not graph.steps[finished.step].router:
+        return {finished.step: None}
+    return dict.fromkeys([label, f"{finished.step}:{label}", finished.step])
 
 
 def _settle(

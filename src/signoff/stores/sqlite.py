@@ -97,6 +97,7 @@ class SQLiteStore(Store):
         self._clock: Clock = SystemClock()
         self._sink: TaskSink | None = None
         self._threads: tuple[Writer, Readers] | None = None
+        self._process = 0
 
     @override
     async def __aenter__(self) -> Self:
@@ -131,6 +132,7 @@ class SQLiteStore(Store):
         readers = Readers(file)
         readers.start()
         self._threads = writer, readers
+        self._process = os.getpid()
         advise(file.path)
         return self
 
@@ -293,6 +295,11 @@ class SQLiteStore(Store):
         if self._threads is None:
             raise ConfigurationError(
                 f"the store over {self.location} is not open: `async with store:` opens it"
+            )
+        if self._process != os.getpid():
+            raise ConfigurationError(
+                f"the store over {self.location} was opened before this process was forked, and"
+                " its threads stayed behind; make and open a SQLiteStore in each process"
             )
         return self._threads
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections import deque
@@ -79,7 +78,6 @@ class JobQueue:
         self._jobs: deque[Job[Any]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._process = os.getpid()
 
     async def call(self, job: Job[ResultT]) -> ResultT:
         """
@@ -90,7 +88,7 @@ class JobQueue:
         back from here, in whichever way, comes back to a settled matter.
 
         Raises:
-            ConfigurationError: The store is not open, or was opened before a fork.
+            ConfigurationError: The queue is closed.
         """
         self._put(job)
         try:
@@ -126,11 +124,6 @@ class JobQueue:
             return self._closed and not self._jobs
 
     def _put(self, job: Job[Any]) -> None:
-        if os.getpid() != self._process:
-            raise ConfigurationError(
-                "this store was opened before the process forked, and its threads stayed behind;"
-                " open a store of its own in each process, after the fork"
-            )
         with self._changed:
             if self._closed:
                 raise ConfigurationError("the store is closed; enter it again: `async with store`")

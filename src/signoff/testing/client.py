@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ParamSpec, TypeVar, cast, overload
 
-from typing_extensions import override
-
 from signoff.client import Client
 from signoff.errors import DecisionError, Hang
 from signoff.flows.flow import Flow
+from signoff.gates import bind, required_gate_of
 from signoff.model.policy import Policy
 from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Run
@@ -99,15 +98,13 @@ class TestingClient(Client):
             Exception: What failed the run.
         """
         if isinstance(code, type):
-            run_id = (await self.flows.start(cast("type[Flow[object]]", code), inputs=kwargs)).run_id
+            run_id = (
+                await self.flows.start(cast("type[Flow[object]]", code), inputs=kwargs)
+            ).run_id
         else:
-            run_id = (await self.submit(code, *args, **kwargs)).run_id
+            run_id = await self._submitted(bind(required_gate_of(code), args, kwargs))
         await self._drive(run_id)
-        return await self._result_of((await self._store.run(run_id)).record)
-
-    @override
-    async def _is_served(self) -> bool:
-        return True
+        return await self._hosting.result_of((await self._store.run(run_id)).record)
 
     async def _drive(self, run_id: str) -> None:
         while True:
@@ -151,9 +148,7 @@ class TestingClient(Client):
                     reviewer=reviewer,
                 )
             elif answer.verb == "reject":
-                await self.hitl.reject(
-                    request_id=request_id, reason=answer.text, reviewer=reviewer
-                )
+                await self.hitl.reject(request_id=request_id, reason=answer.text, reviewer=reviewer)
             else:
                 await self.hitl.respond(
                     request_id=request_id,
@@ -183,9 +178,7 @@ class TestingClient(Client):
             for one in requests
         )
         detail = f"{why}: {asked}" if asked else f"{why} {run.blocked_detail}".strip()
-        return Hang(
-            run.run_id, pending=[one.request_id for one in requests], detail=detail
-        )
+        return Hang(run.run_id, pending=[one.request_id for one in requests], detail=detail)
 
 
 def client(

@@ -60,17 +60,13 @@ class Reviewer:
 
     def edits(self, payload: object, reason: str = "", *, after: timedelta = _AT_ONCE) -> Reviewer:
         """Change the payload, for a gated call perhaps only some arguments, and approve that."""
-        return self._also(
-            ScriptedAnswer(verb="approve", after=after, text=reason, payload=payload)
-        )
+        return self._also(ScriptedAnswer(verb="approve", after=after, text=reason, payload=payload))
 
     def answers_with(
         self, label: str, feedback: str = "", *, after: timedelta = _AT_ONCE
     ) -> Reviewer:
         """Answer with a label, or with free text where the request has no labels."""
-        return self._also(
-            ScriptedAnswer(verb="respond", after=after, label=label, text=feedback)
-        )
+        return self._also(ScriptedAnswer(verb="respond", after=after, label=label, text=feedback))
 
     def stays_silent(self) -> Reviewer:
         """Answer nothing, so that deadlines pass."""

@@ -1,0 +1,216 @@
+"""Driving what a caller waits for: kickoffs, keyed calls and calls outside a flow (floor 7)."""
+
+from __future__ import annotations
+
+import getpass
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import anyio
+
+from signoff.bell import Bell
+from signoff.claims import Keeper
+from signoff.codec import codec
+from signoff.context import Suspended
+from signoff.errors import KeyConflict, NotServing, RunBlocked, RunCancelled, StaleWriteError
+from signoff.flows.api import Flows
+from signoff.flows.code import CallCode, Code, FlowCode
+from signoff.flows.executor import Executor, arguments_digests
+from signoff.flows.flow import Flow, stored_name
+from signoff.hitl import Hitl
+from signoff.model.gate import GateCall
+from signoff.model.request import Request
+from signoff.model.run import TERMINAL, Run
+from signoff.outbox import Outbox
+from signoff.ports import RequestQuery, RunQuery
+from signoff.registry import is_portable
+
+_POLL_SECONDS: Final = 1.0
+
+Asker = Callable[[Request], tuple[str, str]]
+"""Asks a person at the terminal, and returns the label and the words."""
+
+
+class Hosting:
+    """
+    What an open client does for flows and gates that somebody waits for.
+
+    Attributes:
+        asker: Asks the person at this process's terminal, if there is one.
+        serving: How many `serving` blocks of this client are open.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        outbox: Outbox,
+        *,
+        flows: Flows,
+        hitl: Hitl,
+        bell: Bell,
+        requester: Callable[[], str | None],
+    ) -> None:
+        self._executor = executor
+        self._outbox = outbox
+        self._flows = flows
+        self._hitl = hitl
+        self._bell = bell
+        self._requester = requester
+        self._store = executor.shop.store
+        self._keeper: Keeper = executor.shop.keeper
+        self.asker: Asker | None = None
+        self.serving = 0
+
+    async def kickoff(self, flow: Flow[object], inputs: Mapping[str, object]) -> object:
+        """Run a flow to its end or suspension, on this instance, and attempt its deliveries once."""
+        self._warn_of_names(flow)
+        new = await self._executor.new_flow_run(
+            flow, inputs, requester=self._requester(), claimed=True
+        )
+        await self._flows.store_new(new)
+        await self._executor.drive_new(new, FlowCode(flow, codec))
+        await self._attempt_deliveries(new.run_id)
+        while self.asker is not None and await self._ask_here(self.asker, new.run_id):
+            await self._drive_again(new.run_id, FlowCode(flow, codec))
+        run = (await self._store.run(new.run_id)).record
+        if run.status != "suspended":
+            return await self.result_of(run)
+        requests = tuple(await self._hitl.list_requests(run_id=run.run_id, status="pending"))
+        await self._warn_if_unserved(run)
+        return Suspended(run.run_id, requests)
+
+    async def own_call(self, call: GateCall) -> object:
+        """Ask about one call that only this process may execute, and return what it comes to."""
+        code = CallCode(call, codec)
+        new = await self._executor.new_call_run(
+            call, key=None, requester=self._requester(), owned=True
+        )
+        await self._executor.store(new)
+        await self._executor.drive_new(new, code)
+        await self._attempt_deliveries(new.run_id)
+        try:
+            return await self.to_the_end(new.run_id, code=lambda: code)
+        except anyio.get_cancelled_exc_class():
+            # Nobody else may execute the call, so nobody needs to answer any more.
+            with anyio.CancelScope(shield=True):
+                await self._flows.cancel(new.run_id)
+            raise
+
+    async def to_the_end(self, run_id: str, *, code: Callable[[], Code | None]) -> object:
+        """Advance a run each time that it is told something, and return what it comes to."""
+        while True:
+            heard = self._bell.rings
+            await self._drive_again(run_id, code())
+            run = (await self._store.run(run_id)).record
+            if run.status in TERMINAL or run.status == "blocked":
+                return await self.result_of(run)
+            if self.asker is None or not await self._ask_here(self.asker, run_id):
+                await self._bell.wait(_POLL_SECONDS, after=heard)
+
+    async def _drive_again(self, run_id: str, code: Code | None) -> None:
+        ready = (await self._store.run(run_id)).record.status == "ready"
+        if not ready and not await self._store.signals(run_id):
+            return
+        held = await self._keeper.take(run_id)
+        if held is not None:
+            await self._executor.drive_held(held, code)
+
+    async def result_of(self, run: Run) -> object:
+        """Return what a completed run returned, or raise what became of another one."""
+        if run.status == "completed":
+            return await self._executor.output(run.run_id)
+        failure = self._executor.failure_of(run)
+        if run.status == "failed" and failure is not None:
+            raise failure
+        if run.status == "cancelled":
+            raise RunCancelled(run.run_id, "the run was cancelled")
+        reason = run.blocked_reason or run.status
+        raise RunBlocked(run.run_id, reason=reason, detail=run.blocked_detail)
+
+    async def keyed_run(self, call: GateCall, key: str | None) -> str:
+        """Return the run of a call, stored now or under the same key before."""
+        while True:
+            found = await self._store.run_by_key(call.spec.name, key) if key else None
+            if found is not None and key is not None:
+                if found.record.key_digest not in arguments_digests(call, self._executor.shop):
+                    raise KeyConflict(found.record.run_id, key=key)
+                return found.record.run_id
+            new = await self._executor.new_call_run(
+                call, key=key, requester=self._requester(), owned=False
+            )
+            try:
+                await self._executor.store(new)
+            except StaleWriteError:
+                if key is None:
+                    raise
+                continue
+            return new.run_id
+
+    async def _attempt_deliveries(self, run_id: str) -> None:
+        for request in await self._store.requests(RequestQuery(run_id=run_id, status="pending")):
+            for delivery in await self._store.deliveries(request.request_id):
+                await self._outbox.send(delivery.delivery_id)
+        for child in await self._store.runs(RunQuery(parent_run_id=run_id)):
+            await self._attempt_deliveries(child.record.run_id)
+
+    async def _ask_here(self, asker: Asker, run_id: str) -> bool:
+        """Ask the person at the terminal about a run's next pending request, if there is one."""
+        page = await self._hitl.list_requests(run_id=run_id, status="pending", limit=1)
+        for request in page:
+            label, words = await anyio.to_thread.run_sync(asker, request)
+            await self._hitl.respond(
+                request_id=request.request_id,
+                outcome=label,
+                feedback=words,
+                reviewer=request.assignees[0] if request.assignees else f"console:{_user()}",
+                channel="console",
+            )
+        return bool(page)
+
+    async def why_no_request(self, run_id: str) -> Exception:
+        """Return why a submitted call asked nobody."""
+        run = (await self._store.run(run_id)).record
+        failure = self._executor.failure_of(run)
+        if failure is not None:
+            return failure
+        return RunBlocked(
+            run_id, reason=run.blocked_reason or run.status, detail=run.blocked_detail
+        )
+
+    async def ensure_served(self) -> None:
+        """Raise `NotServing` when nobody would ever see a request or its answer."""
+        if self.asker is not None or await self.is_served():
+            return
+        raise NotServing(
+            "nobody would ever see this request or its answer: no process serves this store."
+            " Use `async with client.serving():` here or in a worker"
+        )
+
+    async def is_served(self) -> bool:
+        """Return whether this process or another one serves the store."""
+        return self.serving > 0 or bool(await self._store.live_claims("serving:"))
+
+    async def _warn_if_unserved(self, run: Run) -> None:
+        if self._store.durable and not await self.is_served():
+            warnings.warn(
+                f"{run.run_id} is suspended and nobody serves its store, so no reply is read and"
+                " it will not go on: use `async with client.serving():`, or `client.drain()`",
+                stacklevel=2,
+            )
+
+    def _warn_of_names(self, flow: Flow[object]) -> None:
+        name = stored_name(type(flow))
+        if self._store.durable and not is_portable(name):
+            warnings.warn(
+                f"{name} is a local or script name, so only this process finds the code of its"
+                f" runs; pin one with `class {type(flow).__name__}(Flow, name=...)`",
+                stacklevel=2,
+            )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
