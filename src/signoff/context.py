@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
+from signoff.errors import ConfigurationError
 from signoff.model.gate import GateCall
 from signoff.model.request import Request
 

@@ -156,8 +156,14 @@ class Desk:
         await self._ledger.commit(changes)
 
     async def end(self, request: Request, command: Cancel, *, now: datetime) -> Consequences:
-        """Return the end of a request that the caller's own commit brings about; writes nothing."""
-        return await self._consequences(decide(request, command, now), now=now, via=Via())
+        """
+        Return the end of a request that its own run's commit brings about; writes nothing.
+
+        The run is not told: it knows.
+        """
+        whole = await self._consequences(decide(request, command, now), now=now, via=Via())
+        tasks = tuple(task for task in whole.tasks if task.kind != "advance")
+        return replace(whole, signals=(), tasks=tasks)
 
     async def do(self, request_id: str, command: Command, *, via: Via | None = None) -> Request:
         """

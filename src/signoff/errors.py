@@ -47,6 +47,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 class SignoffError(Exception):
     """The root: catch it to catch everything that Signoff raises on purpose."""
 
+    @override
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from the finished message and attributes, whatever `__init__` takes."""
         return (_rebuild, (type(self), self.args, dict(self.__dict__)))

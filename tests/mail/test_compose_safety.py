@@ -419,6 +419,13 @@ def test_a_line_that_begins_with_an_answer_is_moved_behind_the_gutter() -> None:
     assert harmless("| approved", frozenset({"approved"})) == "| approved"
 
 
+def test_an_answer_that_looks_like_the_gutter_changes_the_gutter() -> None:
+    """Whatever the answers are, one mark is left that none of them begins with."""
+    assert harmless("| a", frozenset({"|"})) == "# | a"
+    assert harmless("| a", frozenset({"|", "#"})) == "% | a"
+    assert harmless("| a", frozenset({"|", "#", "%", "=", "x", "xxx"})) == "xxxx | a"
+
+
 def test_the_largest_mail_is_smaller_than_what_clients_cut() -> None:
     """Everything at its limit at once: the HTML stays below 100 kB."""
     value = "x" * (MAX_BYTES - len("| value (str): <br />\n"))

@@ -388,6 +388,16 @@ def test_a_line_of_ours_is_never_the_reviewers() -> None:
     assert lines("garden chairs") == ["garden chairs"]
 
 
+def test_an_answer_that_we_showed_within_the_payload_is_still_an_answer() -> None:
+    """`| approved` in our mail is somebody's text; `approved` in the reply is the reviewer's."""
+    sent = replace(SENT, lines=(*SENT.lines, "| approved", "|", "| x"))
+
+    assert lines("Approved", sent) == ["Approved"]
+    assert lines("Approved\n\n" + "\n".join(sent.lines), sent) == ["Approved"]
+    assert lines("| approved\n|\n| x", sent) == []
+    assert lines("> again.\nApproved", sent) == ["Approved"]
+
+
 def test_the_rest_of_a_line_of_ours_follows_the_line() -> None:
     """A client that wraps quoted lines leaves their ends without a quote mark."""
     assert lines("> Reply to this mail. The first line of your\nreply decides:\nhm") == ["hm"]

@@ -35,7 +35,8 @@ _DAY: Final = re.compile(r"\b(?:19|20)\d\d\b|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b
 _TIME: Final = re.compile(r"\b\d{1,2}[:.h]\d{2}\b")
 _HEADER: Final = re.compile(r"[\s*]*([^\s*:\uff1a][^*:\uff1a]{0,24}?)\s?\*?\s?[:\uff1a]")
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
-_IGNORED: Final = re.compile(r"[\s>*_=|+~\u200b-\u200f\ufeff]+")
+_IGNORED: Final = re.compile(r"[\s>*_=\u200b-\u200f\ufeff]+")
+_GUTTER: Final = re.compile(r"[|+~]+")
 
 _MIN_NAME_CHARS: Final = 3
 _MAX_ADDED_CHARS: Final = 120
@@ -113,15 +114,18 @@ class _Original:
     """The text of our mail, and the place in it up to which a reply has repeated it."""
 
     def __init__(self, lines: Sequence[str]) -> None:
-        short = [_squeezed(line) for line in lines]
-        self._lines = frozenset(line for line in short if line)
-        self._text = "".join(short)
+        squeezed = [_squeezed(line) for line in lines]
+        self._lines = frozenset(line for line in squeezed if line)
+        self._text = "".join(squeezed)
+        self._without_gutters = _GUTTER.sub("", self._text)
         self._at: int | None = None
 
     def has(self, line: str) -> bool:
         """Return whether a line is one of ours, or a long enough piece of our text."""
         piece = _squeezed(line)
-        return piece in self._lines or (len(piece) >= _LONG_ENOUGH and piece in self._text)
+        # A short line keeps its gutter: `approved` is not what we showed as `| approved`.
+        bare = _GUTTER.sub("", piece)
+        return piece in self._lines or (len(bare) >= _LONG_ENOUGH and bare in self._without_gutters)
 
     def follow(self, line: str) -> None:
         """Note the place of a line that is quoted anyway."""
@@ -258,10 +262,7 @@ class _Reading:
 
 
 def _squeezed(line: str) -> str:
-    """
-    Return what is compared of a line: no blanks, no case, and nothing of what marks a quote,
-    emphasis, a title or the beginning of somebody's line, in which text and HTML differ.
-    """
+    """Return what is compared of a line: no blanks, quote marks, emphasis or case."""
     return _IGNORED.sub("", line.removesuffix(CUT)).casefold()
 
 

@@ -125,7 +125,7 @@ class SQLiteStore(Store):
         writer = Writer(file)
         writer.start()
         try:
-            await writer.call(_open)
+            await writer.call(_write_nothing)
         except BaseException:
             writer.stop()
             raise
@@ -314,5 +314,6 @@ class SQLiteStore(Store):
             LOGGER.exception("%d tasks were not taken over; a sweep finds them", len(tasks))
 
 
-def _open(connection: sqlite3.Connection) -> None:
-    """Do nothing: whoever asks for it learns whether the file could be opened."""
+def _write_nothing(connection: sqlite3.Connection) -> None:
+    """Fail where writing would: SQLite opens a read-only file and says so only then."""
+    connection.execute("DELETE FROM handled WHERE false")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from signoff.testing.client import TestingClient, client
 from signoff.testing.clock import ManualClock
+from signoff.testing.mail import MemoryMail
 from signoff.testing.reviewers import Reviewer
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InboxContract",
     "ManualClock",
+    "MemoryMail",
     "Reviewer",
     "StoreContract",
     "TestingClient",

@@ -1,0 +1,145 @@
+"""A mailbox in memory: what SMTP and IMAP do, without servers (floor 9)."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Mapping, Sequence
+from email.message import EmailMessage
+from typing import cast
+
+from typing_extensions import override
+
+from signoff.errors import NotifyError
+from signoff.mail.address import message_id, normalise_address, reply_address
+from signoff.mail.compose import compose
+from signoff.ports import Batch, Correspondence, Inbox, Incoming, Notifier, Outgoing
+
+
+class MemoryMail(Notifier, Inbox):
+    """
+    Both the notifier and the inbox of a client, for tests of whole mail round trips.
+
+    Mails are composed and replies are read exactly as with real servers.
+
+    Attributes:
+        sent: The mails that went out, oldest first.
+        put_away: The ids of the messages that were handled.
+        failed: The ids of the messages that could not be handled.
+        error: While set, raised by every `send`.
+    """
+
+    def __init__(
+        self,
+        *,
+        sender: str = "approvals@signoff.example",
+        sender_name: str = "Approvals",
+        trusted_server: str | None = None,
+        name: str = "mail",
+    ) -> None:
+        """
+        Make an empty mailbox.
+
+        Args:
+            sender: The address in From; replies go to the same with a token.
+            sender_name: The name beside it.
+            trusted_server: The authserv-id whose `Authentication-Results` are believed.
+            name: Unique within a client.
+        """
+        self.name = name
+        self.expects_reply = True
+        self.trusted_server = trusted_server
+        self.poll_interval_seconds = 60.0
+        self.correspondence = Correspondence(
+            sender=sender, sender_name=sender_name, reply_to=sender
+        )
+        self.sent: list[EmailMessage] = []
+        self.put_away: list[str] = []
+        self.failed: list[str] = []
+        self.error: NotifyError | None = None
+        self._incoming: list[Incoming] = []
+
+    @override
+    def reaches(self, recipient: str) -> bool:
+        """Return whether `recipient` is a plain mail address."""
+        try:
+            normalise_address(recipient)
+        except ValueError:
+            return False
+        return True
+
+    @override
+    async def send(self, outgoing: Outgoing) -> str:
+        """Put a mail into `sent`, and return its message id. Raises `error` while that is set."""
+        if self.error is not None:
+            raise self.error
+        who = self.correspondence
+        identity = message_id(outgoing.delivery.delivery_id, who.sender.rpartition("@")[2])
+        raw = compose(
+            outgoing,
+            sender=who.sender,
+            sender_name=who.sender_name,
+            reply_to=reply_address(who.reply_to, outgoing.token) if outgoing.token else "",
+            message_id=identity,
+            now=outgoing.delivery.not_before,
+        )
+        parsed = email.message_from_bytes(raw, policy=email.policy.default)
+        self.sent.append(cast("EmailMessage", parsed))
+        return identity
+
+    def reply(
+        self,
+        mail: EmailMessage,
+        text: str,
+        *,
+        sender: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """
+        Answer a sent mail as a mail program does, quoting it, and return the raw answer.
+
+        Args:
+            mail: One of `sent`.
+            text: What the reviewer writes above the quotation.
+            sender: The address in From; the mail's recipient unless given.
+            headers: More headers, such as `Authentication-Results`; they come topmost.
+        """
+        answer = EmailMessage()
+        for name, value in (headers or {}).items():
+            answer[name] = value
+        answer["From"] = sender or str(mail["To"])
+        answer["To"] = str(mail["Reply-To"] or mail["From"])
+        answer["Subject"] = f"Re: {mail['Subject']}"
+        answer["Message-ID"] = f"<answer-{len(self._incoming)}@signoff.example>"
+        answer["In-Reply-To"] = str(mail["Message-ID"])
+        body = cast("EmailMessage", mail.get_body(("plain",)))
+        quoted = "\n".join(f"> {line}" for line in body.get_content().splitlines())
+        answer.set_content(f"{text}\n\nOn Monday, {mail['From']} wrote:\n{quoted}\n")
+        raw = answer.as_bytes()
+        self.receive(raw)
+        return raw
+
+    def receive(self, raw: bytes) -> None:
+        """Put a raw message into the inbox."""
+        self._incoming.append(Incoming(uid=str(len(self._incoming) + 1), raw=raw))
+
+    @override
+    async def fetch(self, mark: str | None) -> Batch:
+        """Return everything above `mark`."""
+        last = int(mark or 0)
+        messages = self._incoming[last:]
+        return Batch(messages=messages, mark=str(len(self._incoming)), more=False)
+
+    @override
+    async def done(self, uids: Sequence[str]) -> None:
+        """Note that messages were handled."""
+        self.put_away += uids
+
+    @override
+    async def set_aside(self, uids: Sequence[str]) -> None:
+        """Note that messages could not be handled."""
+        self.failed += uids
+
+    @override
+    async def aclose(self) -> None:
+        """Do nothing."""
