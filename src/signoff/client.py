@@ -6,7 +6,6 @@ import contextvars
 import importlib
 import logging
 import os
-import secrets
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -21,36 +20,26 @@ from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 from typing_extensions import override
 
-from signoff.audit.ledger import Ledger, OnEvent
 from signoff.bell import Bell
-from signoff.claims import DEFAULT_LEASE, Keeper
-from signoff.codec import codec
 from signoff.context import Host, fill_default_host
-from signoff.desk import Desk
-from signoff.errors import (
-    ConfigurationError,
-)
-from signoff.flows.api import Flows
-from signoff.flows.executor import Executor
-from signoff.flows.flow import Flow
-from signoff.flows.session import Workshop
-from signoff.gates import bind, refuse_live, required_gate_of
-from signoff.health import Health, gather_health
-from signoff.hitl import Counter, Hitl, Who
-from signoff.hosting import Asker, Hosting
-from signoff.model.changes import Changes, Task
-from signoff.model.decision import Proof
-from signoff.model.gate import GateCall
+from signoff.errors import ConfigurationError
+from signoff.gates import bind, refuse_critical, refuse_live, required_gate_of
 from signoff.model.policy import Policy
-from signoff.model.request import Request
-from signoff.outbox import Outbox
-from signoff.ports import Clock, Engine, Inbox, Notifier, Store
-from signoff.replies import Replies
-from signoff.security.keyring import Keyring
-from signoff.worker import DrainReport, Worker
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from signoff.audit.ledger import OnEvent
+    from signoff.flows.api import Flows
+    from signoff.flows.flow import Flow
+    from signoff.health import Health
+    from signoff.hitl import Hitl, Who
+    from signoff.hosting import Asker
+    from signoff.model.gate import GateCall
+    from signoff.model.request import Request
+    from signoff.ports import Clock, Engine, Inbox, Notifier, Store
+    from signoff.security.keyring import Keyring
+    from signoff.worker import DrainReport
 
 _log = logging.getLogger("signoff.client")
 
@@ -86,7 +75,7 @@ class Client(Host):
         engine: Engine | None = None,
         modules: Sequence[str] = (),
         on_event: OnEvent | None = None,
-        lease: timedelta = DEFAULT_LEASE,
+        lease: timedelta = timedelta(seconds=30),
     ) -> None:
         """
         Put a client together; nothing is opened yet.
@@ -118,8 +107,7 @@ class Client(Host):
             raise ConfigurationError("two notifiers have the same name; give one another name=")
         self._inbox = inbox
         self._policy = policy or Policy()
-        if self._policy.risk == "critical":
-            raise ConfigurationError('risk="critical" takes a quorum; use risk="high"')
+        refuse_critical(self._policy.risk)
         self._requester = requester
         self._reviewer = reviewer
         self._keyring = keyring
@@ -200,7 +188,7 @@ class Client(Host):
             raise
 
     async def _close(self) -> None:
-        await anyio.to_thread.run_sync(self._keeper.close)
+        await anyio.to_thread.run_sync(self._machinery.keeper.close)
         for notifier in self._notifiers.values():
             await notifier.aclose()
         if self._inbox is not None:
@@ -211,70 +199,40 @@ class Client(Host):
         keyring = self._keyring
         if keyring is None:
             keyring = await anyio.to_thread.run_sync(self._find_keyring)
+        await self._agree_on(keyring)
+        from signoff.assembly import Machinery, Setup  # noqa: PLC0415 - the root stays light
+
+        machinery = Machinery(
+            Setup(
+                store=self._store,
+                keyring=keyring,
+                notifiers=self._notifiers,
+                inbox=self._inbox,
+                policy=self._policy,
+                requester=self._who_requests,
+                reviewer=self._reviewer,
+                engine=self._engine or _local_engine(),
+                on_event=self._on_event,
+                lease=self._lease,
+                asker=self._asker,
+                bell=self._bell,
+            )
+        )
+        for weakness in machinery.weaknesses():
+            _log.warning("%s", weakness)
+        self._machinery = machinery
+        self.flows, self.hitl = machinery.flows, machinery.hitl
+
+    async def _agree_on(self, keyring: Keyring) -> None:
+        from signoff.model.changes import Changes  # noqa: PLC0415 - the root stays light
+
         added = keyring.agree(await self._store.key_checks())
         if added:
             await self._store.commit(Changes(key_checks=added))
-        store = self._store
-        engine = self._engine or _local_engine()
-        store.hand_tasks_to(_Sink(engine, self._bell))
-        self._active_engine = engine
-        ledger = Ledger(store, keyring, self._on_event)
-        desk = Desk(ledger, tuple(self._notifiers.values()))
-        self._keeper = Keeper(store, holder=secrets.token_hex(8), lease=self._lease)
-        shop = Workshop(
-            store=store,
-            ledger=ledger,
-            desk=desk,
-            codec=codec,
-            keeper=self._keeper,
-            policy=self._policy,
-        )
-        self._executor = Executor(shop)
-        self._outbox = Outbox(
-            desk,
-            self._keeper,
-            self._notifiers,
-            store=store,
-            keyring=keyring,
-            codec=codec,
-            reply_proof=self._reply_proof(),
-            elsewhere="the application that asks (client.hitl)",
-        )
-        self._worker = Worker(
-            store=store,
-            executor=self._executor,
-            desk=desk,
-            outbox=self._outbox,
-            keeper=self._keeper,
-            inbox=self._inbox,
-            replies=Replies(desk, store=store, keyring=keyring, notifiers=self._notifiers),
-        )
-        self.flows = Flows(self._executor, self._bell, requester=self._who_requests)
-        self.hitl = Hitl(
-            Counter(
-                store=store,
-                desk=desk,
-                codec=codec,
-                keyring=keyring,
-                bell=self._bell,
-                policy=self._policy,
-                reviewer=self._reviewer,
-                names=self._executor.names,
-            )
-        )
-        self._hosting = Hosting(
-            self._executor,
-            self._outbox,
-            flows=self.flows,
-            hitl=self.hitl,
-            bell=self._bell,
-            requester=lambda: self._who_requests(None),
-        )
-        self._hosting.asker = self._asker
-        for warning in self._weaknesses():
-            _log.warning("%s", warning)
 
     def _find_keyring(self) -> Keyring:
+        from signoff.security.keyring import Keyring  # noqa: PLC0415 - the root stays light
+
         if os.environ.get(KEY_VARIABLE):
             return Keyring.from_env(KEY_VARIABLE)
         if not self._store.durable:
@@ -283,28 +241,11 @@ class Client(Host):
 
         return keyfile.load_or_create(keyfile.default_path(self._store.location))
 
-    def _reply_proof(self) -> Proof:
-        if self._inbox is None:
-            return "none"
-        return "sender" if self._inbox.trusted_server is None else "authenticated"
-
     def ask_here(self) -> None:
         """Let the person at this process's terminal answer what `kickoff` and gated calls ask."""
         from signoff.notifiers.console import ask  # noqa: PLC0415 - adapters load when used
 
         self._asker = partial(ask, read_line=input, write=print)
-
-    def _weaknesses(self) -> tuple[str, ...]:
-        found: list[str] = []
-        mails = any(notifier.expects_reply for notifier in self._notifiers.values())
-        if mails and self._inbox is None:
-            found.append("mails go out and no inbox reads the replies; set inbox=")
-        if self._inbox is not None and self._inbox.trusted_server is None:
-            found.append(
-                "no mail server is trusted to authenticate senders, so replies decide up to"
-                " medium risk only, on token and sender; set the inbox's trusted_server="
-            )
-        return tuple(found)
 
     def _who_requests(self, given: str | None) -> str | None:
         configured = self._requester
@@ -325,19 +266,19 @@ class Client(Host):
             DrainLimit: There was still work after 1,000 passes.
         """
         self._ensure_open()
-        return await self._worker.drain()
+        return await self._machinery.worker.drain()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Self]:
         """Run the engine, the outbox, the deadlines and the inbox until the block ends."""
         self._ensure_open()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._worker.serve, self._active_engine)
-            self._hosting.serving += 1
+            group.start_soon(self._machinery.serve)
+            self._machinery.hosting.serving += 1
             try:
                 yield self
             finally:
-                self._hosting.serving -= 1
+                self._machinery.hosting.serving -= 1
                 group.cancel_scope.cancel()
 
     async def submit(
@@ -364,25 +305,19 @@ class Client(Host):
         run_id = await self._submitted(bind(required_gate_of(fn), args, kwargs), key=key)
         page = await self.hitl.list_requests(run_id=run_id, limit=1, newest_first=True)
         if not page:
-            raise await self._hosting.why_no_request(run_id)
+            raise await self._machinery.hosting.why_no_request(run_id)
         return page[0]
 
     async def _submitted(self, call: GateCall, *, key: str | None = None) -> str:
         refuse_live(call.spec, why="a submitted call is stored and executed elsewhere")
-        run_id = await self._hosting.keyed_run(call, key)
-        await self._executor.advance(run_id)
+        run_id = await self._machinery.hosting.keyed_run(call, key)
+        await self._machinery.executor.advance(run_id)
         return run_id
 
     async def health(self) -> Health:
         """Return how things stand: what fails, what is blocked, who is not reached and why."""
         self._ensure_open()
-        return await gather_health(
-            self._store,
-            names=self._executor.names(),
-            fared=self._outbox.health,
-            inbox=self._worker.inbox_health if self._inbox is not None else None,
-            weaknesses=self._weaknesses(),
-        )
+        return await self._machinery.health()
 
     # What flows and gates without a client of their own need.
 
@@ -390,7 +325,7 @@ class Client(Host):
     async def kickoff(self, flow: object, inputs: Mapping[str, object] | None) -> object:
         """Run a flow to its end or suspension, with one attempt at the deliveries it made."""
         async with self._held():
-            return await self._hosting.kickoff(cast("Flow[object]", flow), inputs or {})
+            return await self._machinery.hosting.kickoff(cast("Flow[object]", flow), inputs or {})
 
     @override
     def kickoff_blocking(self, flow: object, inputs: Mapping[str, object] | None) -> object:
@@ -409,11 +344,11 @@ class Client(Host):
     async def call_gate(self, call: GateCall, *, key: str | None) -> object:
         """Ask about one call, wait for the answer, and return what the call came to."""
         async with self._held():
-            await self._hosting.ensure_served()
+            await self._machinery.hosting.ensure_served()
             if key is None:
-                return await self._hosting.own_call(call)
-            run_id = await self._hosting.keyed_run(call, key)
-            return await self._hosting.to_the_end(run_id, code=lambda: None)
+                return await self._machinery.hosting.own_call(call)
+            run_id = await self._machinery.hosting.keyed_run(call, key)
+            return await self._machinery.hosting.to_the_end(run_id, code=lambda: None)
 
     @override
     def call_gate_blocking(self, call: GateCall, *, key: str | None) -> object:
@@ -438,19 +373,6 @@ class Client(Host):
     def _ensure_open(self) -> None:
         if not self._opened:
             raise ConfigurationError("the client is not open; use `async with client:`")
-
-
-class _Sink:
-    """Gives tasks to the engine and wakes who waits in this process."""
-
-    def __init__(self, engine: Engine, bell: Bell) -> None:
-        self._engine = engine
-        self._bell = bell
-
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Take over tasks whose commit is made."""
-        self._engine.submit(tasks)
-        self._bell.ring()
 
 
 def default_client() -> Client:

@@ -50,6 +50,7 @@ class Hosting:
         hitl: Hitl,
         bell: Bell,
         requester: Callable[[], str | None],
+        asker: Asker | None,
     ) -> None:
         self._executor = executor
         self._outbox = outbox
@@ -59,7 +60,7 @@ class Hosting:
         self._requester = requester
         self._store = executor.shop.store
         self._keeper: Keeper = executor.shop.keeper
-        self.asker: Asker | None = None
+        self.asker = asker
         self.serving = 0
 
     async def kickoff(self, flow: Flow[object], inputs: Mapping[str, object]) -> object:

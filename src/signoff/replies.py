@@ -26,11 +26,11 @@ from signoff.errors import (
 )
 from signoff.mail.address import tokens_in
 from signoff.mail.authentication import verdict
-from signoff.mail.compose import sent_text
 from signoff.mail.incoming import IncomingMail, automatic, parse
 from signoff.mail.payload import reply_code
 from signoff.mail.refusals import Refusal, refusal_note
 from signoff.mail.reply import Reply, SentContext, extract
+from signoff.mail.sent import sent_text
 from signoff.model.decision import Proof
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request

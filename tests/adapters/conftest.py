@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio  # noqa: TID251 - pymap serves on asyncio only
+import base64
 import os
 import socket
 import ssl
@@ -283,7 +284,8 @@ class Peer:
         greeting: What it says first.
         greet: It says it only after this is set.
         in_single_bytes: Whether each byte goes out in a packet of its own.
-        heard: Every line that came in, without its tag.
+        heard: Every command that came in, without its tag.
+        responses: What else was said in logins, decoded.
         tls: With what it encrypts from the first byte, or after STARTTLS.
     """
 
@@ -294,6 +296,7 @@ class Peer:
         self.greet.set()
         self.in_single_bytes = False
         self.heard: list[str] = []
+        self.responses: list[bytes] = []
         self.tls: ssl.SSLContext | None = None
         self.connections = 0
         self._ended = 0
@@ -308,6 +311,10 @@ class Peer:
         """Wait until something has come about."""
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), WAIT)
+
+    def hang_up_after(self, text: bytes) -> HangUp:
+        """Return the answer that is the last one of its connection."""
+        return HangUp(text)
 
     def has_heard(self, text: str) -> bool:
         """Return whether a line with this text came in."""
@@ -341,7 +348,7 @@ class Peer:
             connection, _ = self._listener.accept()
             self._current = connection
             self._notice("connections")
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # a client may send bytes that are no text
                 self._converse(connection)
             self._current.close()
             self._notice("_ended")
@@ -358,15 +365,17 @@ class Peer:
         self.greet.wait(WAIT)
         tag = b""
         goes_on = self._say(connection, self.greeting, tag)
-        while goes_on:
-            line = self._line(connection)
+        while goes_on and (line := self._line(connection)):
             first, _, rest = line.rstrip(b"\r\n").partition(b" ")
             tag = first if rest else tag
             command = _command(rest.decode())
             with self._changed:
-                self.heard.append(rest.decode() or first.decode())
+                if rest:
+                    self.heard.append(rest.decode())
+                else:
+                    self.responses.append(base64.b64decode(first))
                 self._changed.notify_all()
-            goes_on = bool(line) and self._say(connection, self._answer(command), tag)
+            goes_on = self._say(connection, self._answer(command), tag)
             if command == "STARTTLS" and goes_on and self.tls is not None:
                 self._current = connection = self.tls.wrap_socket(connection, server_side=True)
 

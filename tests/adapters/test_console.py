@@ -229,7 +229,7 @@ def test_adapters_are_imported_when_they_are_first_named() -> None:
     """The package alone loads no mail library, no TLS and no event loop."""
     code = (
         "import sys, signoff.notifiers as n; "
-        "heavy = {'aiosmtplib', 'ssl', 'asyncio', 'signoff.mail.compose'}; "
+        "heavy = {'aiosmtplib', 'ssl', 'asyncio', 'signoff.notifiers.smtp'}; "
         "print(sorted(heavy & set(sys.modules))); "
         "n.ConsoleNotifier; print(sorted(heavy & set(sys.modules))); "
         "n.SMTPNotifier; print(sorted(heavy & set(sys.modules)))"

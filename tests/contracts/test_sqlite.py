@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from typing_extensions import override
@@ -13,6 +14,15 @@ from signoff.ports import Store
 from signoff.stores.sqlite import SQLiteStore
 from signoff.testing import StoreContract
 from signoff.testing.contract_base import Capability, Reopen
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Yield an empty folder, in memory where the system has that: nobody here pulls the plug."""
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 class TestSQLiteStore(StoreContract):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import email
 import hashlib
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import default
+from html import unescape
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,6 +22,7 @@ from signoff.mail.content import title_of, wants_answer
 from signoff.mail.marks import REPLY_LINE
 from signoff.mail.payload import MAX_BYTES, is_attached, reply_code
 from signoff.mail.refusals import ADVICE, Refusal, refusal_note
+from signoff.mail.sent import sent_text
 from signoff.model.decision import Decision, Resolution
 from signoff.model.delivery import Delivery, DeliveryKind
 from signoff.model.request import Evidence, Request
@@ -334,6 +338,20 @@ def test_blank_lines_at_the_end_are_counted_too() -> None:
         "|   a",
         "|~ 500 blank lines",
     ]
+
+
+def test_a_wide_gap_at_the_end_of_a_line_is_counted() -> None:
+    """Nothing follows it, and the reviewer sees that it is there."""
+    text = text_of(an_outgoing(a_request("a" + " " * 40)))
+
+    assert section(text, "What it is about")[2:] == ["| value (str): a", "|~ 40 blanks"]
+
+
+def test_a_gap_of_less_than_forty_blanks_is_shown_as_it_is() -> None:
+    """It pushes nothing out of sight."""
+    text = text_of(an_outgoing(a_request("a" + " " * 39 + "b")))
+
+    assert section(text, "What it is about")[2:] == ["| value (str): a" + " " * 39 + "b"]
 
 
 def test_a_payload_that_is_one_value_is_named_so() -> None:
@@ -721,3 +739,28 @@ def test_the_subject_has_no_encoded_word_and_no_line_break() -> None:
     assert subject_of(an_outgoing(request)) == (
         "[Approval] a = ?utf-8?q?a=0d=0aBcc:_x@y?= b Bcc: x@y"
     )
+
+
+@pytest.mark.parametrize("kind", ["request", "confirmation", "refusal", "cancelled", "expired"])
+def test_the_sent_text_is_the_lines_of_the_mail_whatever_its_reply_address(
+    kind: DeliveryKind,
+) -> None:
+    """Every line of the text, and every line that the HTML shows without folding it."""
+    outgoing = an_outgoing(a_request("word " * 40), kind=kind)
+    message = a_mail(outgoing)
+    lines = {*sent_text(outgoing)}
+
+    assert set(part(message, "plain").split("\n")) - {""} <= lines
+    html = unescape(
+        re.sub(r"<style>.*</style>|<[^>]+>", "", part(message, "html"), flags=re.DOTALL)
+    )
+    shown = {line.replace("\xa0", " ") for line in html.split("\n") if line.strip()}
+    assert shown <= lines | {title_of(outgoing.request)}
+
+
+def test_the_sent_text_of_a_mail_without_token_has_no_reply_address_either() -> None:
+    """Its lines are those of the mail that points elsewhere."""
+    outgoing = replace(an_outgoing(), token="")
+
+    assert 'Choice "approved" - it approves.' in sent_text(outgoing)
+    assert 'Reply "approved" - it approves.' in sent_text(an_outgoing())

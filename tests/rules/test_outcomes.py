@@ -280,6 +280,8 @@ def test_a_line_that_is_a_label_names_it_at_any_risk(line: str, label: str, risk
         "Approved... but fix X",
         "Approved.. great",
         "Approved.Great",
+        "Approved.! great",
+        "Approved!X great",
         "approved.txt is fine",
         "Approved . Great",
         "approved\x85 if legal agrees",

@@ -126,6 +126,15 @@ async def test_a_store_is_used_only_while_it_is_open(tmp_path: Path) -> None:
         await store.counts()
 
 
+async def test_a_store_is_refused_in_another_process(tmp_path: Path) -> None:
+    """A child that was forked has the object, but not its threads."""
+    async with SQLiteStore(tmp_path / "signoff.db") as store:
+        store._process += 1
+        for call in (store.commit(Changes()), store.counts()):
+            with pytest.raises(ConfigurationError, match="before this process was forked"):
+                await call
+
+
 async def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """The message says what to give instead."""
     await is_refused(SQLiteStore(tmp_path), StoreUnavailableError, r"is a folder.*signoff\.db")

@@ -15,7 +15,7 @@ import pytest
 from typing_extensions import override
 
 import signoff.stores.sqlite_readers
-from signoff.errors import SealInvalidError, StaleWriteError
+from signoff.errors import NotFoundError, SealInvalidError, StaleWriteError
 from signoff.model.changes import Changes, Claim, Release
 from signoff.model.run import Occurrence, Run
 from signoff.ports import RequestQuery, RunQuery
@@ -318,6 +318,28 @@ async def test_bytes_that_are_no_record_are_found(store: SQLiteStore) -> None:
         with pytest.raises(SealInvalidError) as caught:
             await read
         assert caught.value.record_id == record_id
+
+
+async def test_an_error_that_is_kept_keeps_no_state_of_the_database(store: SQLiteStore) -> None:
+    """Whoever holds on to the error of a read does not make later reads see what was then."""
+    await store.commit(writing(a_request("req_1"), a_request("req_2"), a_request("req_3")))
+    with raw(store) as file:
+        file.execute("UPDATE requests SET risk = 'low' WHERE request_id = 'req_1'")
+    kept = []
+    for _ in range(3):
+        with pytest.raises(SealInvalidError) as caught:
+            await store.requests(RequestQuery())
+        kept.append(caught.value)
+        with pytest.raises(NotFoundError) as missing:
+            await store.run("run_1")
+        kept.append(missing.value)
+
+    await store.commit(writing(a_request("req_2", version=2)))
+
+    assert (await store.request("req_2")).version == 2
+    with raw(store) as file:
+        assert file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    assert len(kept) == 6
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit SET kid = 2", "DELETE FROM audit"])

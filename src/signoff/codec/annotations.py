@@ -69,11 +69,18 @@ def _named_by(annotation: object) -> Iterable[object]:
 
 def _named_by_class(cls: type[object]) -> Iterator[object]:
     if issubclass(cls, BaseModel):
-        generic = cls.__pydantic_generic_metadata__
-        yield from (generic["origin"], *generic["args"])
+        origin, args = generic_parts(cls)
+        yield from (origin, *args)
         yield from (field.annotation for field in cls.model_fields.values())
     if has_fields(cls):
         yield from hints(cls).values()
+
+
+def generic_parts(model: type[BaseModel]) -> tuple[type[BaseModel] | None, tuple[object, ...]]:
+    """Return what ``Box[int]`` is made of, ``Box`` and ``(int,)``; None and nothing for other models."""
+    # `BaseModel` itself has no such attribute.
+    metadata = getattr(model, "__pydantic_generic_metadata__", None)
+    return (metadata["origin"], metadata["args"]) if metadata else (None, ())
 
 
 def has_fields(cls: type[object]) -> bool:

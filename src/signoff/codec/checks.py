@@ -22,6 +22,7 @@ from signoff.codec.annotations import (
     alias_in,
     alias_value,
     bare,
+    generic_parts,
     hints,
     is_named_tuple,
     name_of,
@@ -149,7 +150,7 @@ def _class_check(cls: type[object]) -> Check:
     accepted = _PROMOTIONS.get(cls, cls)
     if issubclass(cls, BaseModel):
         # `Box(...)` is a good `Box[int]` to a type checker, though not an instance of it.
-        accepted = cls.__pydantic_generic_metadata__["origin"] or cls
+        accepted = generic_parts(cls)[0] or cls
     return partial(_check_instance, cls, accepted)
 
 

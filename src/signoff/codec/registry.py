@@ -10,7 +10,7 @@ from typing import Final, final
 
 from pydantic import BaseModel, RootModel
 
-from signoff.codec.annotations import is_named_tuple
+from signoff.codec.annotations import generic_parts, is_named_tuple
 from signoff.codec.forms import EnumForm, FlagForm, Form, SubclassForm, is_subclass_of_builtin
 from signoff.codec.records import DataclassForm, ModelForm, NamedTupleForm
 from signoff.errors import ConfigurationError
@@ -42,13 +42,11 @@ def _is_made_of_its_fields(cls: type[object]) -> bool:
 
 def default_name(cls: type[object]) -> str:
     """Return the stored name of a class that has no other: ``module:qualname``, generics with their arguments."""
-    generic = cls.__pydantic_generic_metadata__ if issubclass(cls, BaseModel) else None
-    if generic is None or generic["origin"] is None:
+    origin, args = generic_parts(cls) if issubclass(cls, BaseModel) else (None, ())
+    if origin is None:
         return f"{cls.__module__}:{cls.__qualname__}"
-    arguments = ", ".join(
-        default_name(arg) if isinstance(arg, type) else str(arg) for arg in generic["args"]
-    )
-    return f"{default_name(generic['origin'])}[{arguments}]"
+    names = [default_name(arg) if isinstance(arg, type) else str(arg) for arg in args]
+    return f"{default_name(origin)}[{', '.join(names)}]"
 
 
 @final

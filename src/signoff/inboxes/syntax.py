@@ -19,9 +19,9 @@ _TOKEN: Final = re.compile(
     rb"""[ ]* (?: (?P<open>\()
                 | (?P<close>\))
                 | "(?P<quoted>(?:[^"\\]|\\.)*)"
-                | (?P<atom>(?:[^\s()"\[]|\[[^\]]*\]|\[)+)
+                | (?P<atom>(?:BODY|BINARY)\[[^\]]*\][^\s()"]*|[^\s()"]+)
               )""",
-    re.VERBOSE,
+    re.VERBOSE | re.IGNORECASE,
 )
 _LITERAL_AHEAD: Final = re.compile(rb"~?\{[0-9]+\}$")
 

@@ -93,10 +93,3 @@ def compose(
     if page.whole:
         message.add_attachment(attachment_of(page), filename=ATTACHMENT)
     return flatten(message, subject=subject)
-
-
-def sent_text(outgoing: Outgoing, *, reply_to: str = "") -> tuple[str, ...]:
-    """Return the lines of the text part of a delivery's mail, for telling them from an answer."""
-    subject = subject_of(outgoing)
-    page = page_of(outgoing, how_to=how_to(outgoing, reply_to=reply_to, subject=subject))
-    return tuple(text_of(page).splitlines())

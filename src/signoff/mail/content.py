@@ -58,7 +58,7 @@ def page_of(outgoing: Outgoing, *, how_to: Sequence[Part]) -> Page:
             return _refuses(outgoing, how_to)
         case "cancelled":
             return _cancels(outgoing)
-        case "expired":
+        case _:
             return _expires(outgoing)
 
 

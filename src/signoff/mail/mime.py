@@ -225,8 +225,8 @@ class _Walk:
         if kind in _NOT_THE_REPLY:
             return []
         parts = _parts(entity, details.get("boundary", ""))
-        read = islice(parts, 1 if kind in _FIRST_IS_THE_REPLY else None)
-        leaves = [leaf for part in read for leaf in self.leaves(part, depth=depth + 1)]
+        counting = islice(parts, 1 if kind in _FIRST_IS_THE_REPLY else None)
+        leaves = [leaf for part in counting for leaf in self.leaves(part, depth=depth + 1)]
         if kind != "alternative":
             return leaves
         plain = [leaf for leaf in leaves if leaf.kind == "text/plain"]

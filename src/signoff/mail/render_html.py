@@ -93,10 +93,25 @@ style="width:100%;max-width:600px;">
 """
 
 
+def shown_lines(page: Page) -> Iterator[str]:
+    """Yield the lines that a reader of the HTML sees, unfolded and without markup."""
+    texts = [page.summary, REPLY_LINE, page.heading]
+    for section in page.sections:
+        texts += [section.title, *(_said(part) for part in section.parts)]
+    for text in texts:
+        yield harmless(shown(text), page.words)
+
+
 def html_bytes(line: Line) -> int:
     """Return how many bytes a line takes in HTML, with a box of its own if it has a tone."""
     alone = _rows([line], frozenset()) if line.tone is None else _box([line], frozenset())
     return len(f"{alone}<br />\n".encode())
+
+
+def _said(part: Part) -> str:
+    if isinstance(part, Button):
+        return part.label
+    return part.text if isinstance(part, Said) else str(part)
 
 
 def _section(section: Section, words: frozenset[str]) -> str:

@@ -46,13 +46,10 @@ def _sections(sections: Sequence[Section]) -> Iterator[str]:
 
 
 def _part(part: Said | Line | Button) -> Iterator[str]:
-    match part:
-        case Said(text):
-            yield from _wrapped(text)
-        case Line():
-            yield from _folded(part)
-        case Button():
-            pass
+    if isinstance(part, Said):
+        yield from _wrapped(part.text)
+    elif isinstance(part, Line):
+        yield from _folded(part)
 
 
 def _wrapped(text: str) -> list[str]:

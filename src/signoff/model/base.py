@@ -18,6 +18,6 @@ class Record(BaseModel):
     `format` is higher than `FORMAT` is refused by `signoff.ports` readers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     format: int = Field(default=FORMAT, ge=1)

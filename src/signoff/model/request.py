@@ -30,7 +30,7 @@ class Evidence(BaseModel):
         tone: How a page colours it; never the only carrier of meaning.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     label: str
     value: str
@@ -47,7 +47,7 @@ class Choice(BaseModel):
         aliases: Other words that stand for it.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     label: str
     meaning: Literal["approve", "reject", "neutral"]
@@ -57,7 +57,7 @@ class Choice(BaseModel):
 class Comment(BaseModel):
     """What somebody wrote that decided nothing."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     author: str
     text: str
@@ -77,7 +77,7 @@ class CallIdentity(BaseModel):
         attempt: From 1; raised only when a human is asked again about the same call.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     occurrence_id: str
     gate: str
@@ -89,7 +89,7 @@ class CallIdentity(BaseModel):
 class AuditHead(BaseModel):
     """Where a stream's hash chain stands: the number of entries and the hash of the last."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     seq: int = 0
     hash: str = ""

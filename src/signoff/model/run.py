@@ -30,7 +30,7 @@ class Cause(BaseModel):
         occurrence_id: Which occurrence emitted it.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     trigger: str
     occurrence_id: str
@@ -46,7 +46,7 @@ class Failure(BaseModel):
         arguments: Its arguments, when they can be stored, so that it can be raised again.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     type_name: str
     message: str
@@ -74,7 +74,7 @@ class Call(BaseModel):
         drifts: How often it was asked anew because a replay came with other arguments.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     kind: CallKind
     name: str
@@ -186,6 +186,11 @@ class Run(Record):
     audit: AuditHead = AuditHead()
 
     _output: object = PrivateAttr(default=None)
+
+    @property
+    def id(self) -> str:
+        """The run's id: `run_id` by its short name."""
+        return self.run_id
 
     @property
     def output(self) -> object:

@@ -16,7 +16,7 @@ class Seal(BaseModel):
             cannot be mixed.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", defer_build=True)
 
     kid: int
     tags: dict[str, str]

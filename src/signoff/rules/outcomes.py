@@ -158,19 +158,21 @@ def choices(
     declared_aliases = dict(aliases or {})
     _check_known(declared_meanings, labels, where="meanings")
     _check_known(declared_aliases, labels, where="aliases")
-    found: list[Meaning] = [_meaning(label, declared_meanings.get(label)) for label in labels]
+    meaning_of: dict[str, Meaning] = {
+        label: _meaning(label, declared_meanings.get(label)) for label in labels
+    }
     made = tuple(
         Choice(
             label=label,
-            meaning=meaning,
+            meaning=meaning_of[label],
             aliases=_aliases(
                 label,
                 declared_aliases.get(label, ()),
-                meaning=meaning,
-                alone=found.count(meaning) == 1,
+                meaning=meaning_of[label],
+                alone=list(meaning_of.values()).count(meaning_of[label]) == 1,
             ),
         )
-        for label, meaning in zip(labels, found, strict=True)
+        for label in labels
     )
     _index(made)
     return made
@@ -387,7 +389,7 @@ def _word_length(head: _Head) -> int:
 
 
 def _head(line: str, word: str) -> _Head | None:
-    for separator in _SEPARATOR.finditer(line, 0, _HEAD_CHARS):
+    for separator in _SEPARATOR.finditer(line[:_HEAD_CHARS]):
         if normalise(line[: separator.start()]) == word:
             return _Head(word, separator.group(), line[separator.end() :])
     return None

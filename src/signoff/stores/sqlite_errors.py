@@ -30,8 +30,8 @@ _REMEDIES: Final = {
         "the disk failed, or a limit on the size of files was met; see the system's log"
     ),
     sqlite3.SQLITE_READONLY: (
-        "it is read-only; make the file and its folder writable for this user,"
-        " because SQLite keeps two more files beside it"
+        "it is read-only; make writable for this user: the file, its folder, and the files beside"
+        " it that end in -wal and -shm"
     ),
 }
 

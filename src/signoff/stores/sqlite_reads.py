@@ -66,7 +66,8 @@ def runs(connection: sqlite3.Connection, query: RunQuery) -> list[Sealed[Run]]:
     given = [name for name, value in wanted.items() if value is not None]
     index = indexes[given[0]] if given else "by_age"
     conditions = "".join(f"{name} = :{name} AND " for name in given)
-    rows = connection.execute(
+    rows = _all(
+        connection,
         f"SELECT * FROM runs INDEXED BY runs_{index}"  # noqa: S608 - names of ours
         f" WHERE {conditions}(created_at, run_id) > (:at, :id)"
         " ORDER BY created_at, run_id LIMIT :limit",
@@ -77,30 +78,33 @@ def runs(connection: sqlite3.Connection, query: RunQuery) -> list[Sealed[Run]]:
 
 def journal(connection: sqlite3.Connection, run_id: str) -> list[Sealed[Occurrence]]:
     """Return a run's occurrences in the order of their `seq`."""
-    rows = connection.execute(
-        "SELECT * FROM occurrences INDEXED BY occurrences_by_run WHERE run_id = ?"
+    rows = _all(
+        connection,
+        "SELECT * FROM occurrences INDEXED BY occurrences_by_run WHERE run_id = :id"
         " ORDER BY seq, occurrence_id",
-        (run_id,),
+        {"id": run_id},
     )
     return [_sealed(Occurrence, row) for row in rows]
 
 
 def signals(connection: sqlite3.Connection, run_id: str) -> list[Signal]:
     """Return a run's unconsumed signals in the order they were appended."""
-    rows = connection.execute(
-        "SELECT * FROM signals INDEXED BY signals_waiting WHERE run_id = ? AND consumed = 0"
+    rows = _all(
+        connection,
+        "SELECT * FROM signals INDEXED BY signals_waiting WHERE run_id = :id AND consumed = 0"
         " ORDER BY seq",
-        (run_id,),
+        {"id": run_id},
     )
     return [_signal(row) for row in rows]
 
 
 def late_results(connection: sqlite3.Connection, run_id: str) -> list[Signal]:
     """Return every `late_result` signal of a run, consumed or not."""
-    rows = connection.execute(
-        "SELECT * FROM signals INDEXED BY signals_late WHERE run_id = ? AND kind = 'late_result'"
+    rows = _all(
+        connection,
+        "SELECT * FROM signals INDEXED BY signals_late WHERE run_id = :id AND kind = 'late_result'"
         " ORDER BY seq",
-        (run_id,),
+        {"id": run_id},
     )
     return [_signal(row) for row in rows]
 
@@ -117,7 +121,8 @@ def requests(connection: sqlite3.Connection, query: RequestQuery) -> list[Reques
     """Return a page of requests."""
     source, ordered_by = _narrowest(query)
     order, sign, edge = ("DESC", "<", _LAST) if query.newest_first else ("ASC", ">", _FIRST)
-    rows = connection.execute(
+    rows = _all(
+        connection,
         f"SELECT requests.* FROM {source} WHERE {_conditions(query, ordered_by)}"  # noqa: S608 - names of ours
         f"({ordered_by}.created_at, {ordered_by}.request_id) {sign} (:at, :id)"
         f" ORDER BY {ordered_by}.created_at {order}, {ordered_by}.request_id {order} LIMIT :limit",
@@ -141,8 +146,10 @@ def token(connection: sqlite3.Connection, token_id: str) -> TokenRow | None:
 
 def tokens(connection: sqlite3.Connection, request_id: str) -> list[TokenRow]:
     """Return all tokens of a request, oldest first."""
-    rows = connection.execute(
-        "SELECT * FROM tokens INDEXED BY tokens_by_request WHERE request_id = ?", (request_id,)
+    rows = _all(
+        connection,
+        "SELECT * FROM tokens INDEXED BY tokens_by_request WHERE request_id = :id",
+        {"id": request_id},
     )
     found = [_read(TokenRow, row) for row in rows]
     return sorted(found, key=lambda token: (token.created_at, token.token_id))
@@ -158,20 +165,22 @@ def delivery(connection: sqlite3.Connection, delivery_id: str) -> Delivery:
 
 def deliveries(connection: sqlite3.Connection, request_id: str) -> list[Delivery]:
     """Return all deliveries of a request, oldest first."""
-    rows = connection.execute(
-        "SELECT * FROM deliveries INDEXED BY deliveries_by_request WHERE request_id = ?"
+    rows = _all(
+        connection,
+        "SELECT * FROM deliveries INDEXED BY deliveries_by_request WHERE request_id = :id"
         " ORDER BY created_at, delivery_id",
-        (request_id,),
+        {"id": request_id},
     )
     return [_read(Delivery, row) for row in rows]
 
 
 def audit(connection: sqlite3.Connection, stream: str) -> list[AuditEntry]:
     """Return a stream's entries, oldest first."""
-    rows = connection.execute(
+    rows = _all(
+        connection,
         "SELECT * FROM audit LEFT JOIN audit_personal USING (stream, seq)"
-        " WHERE stream = ? ORDER BY seq",
-        (stream,),
+        " WHERE stream = :id ORDER BY seq",
+        {"id": stream},
     )
     return [_entry(row) for row in rows]
 
@@ -232,6 +241,18 @@ def _place(after: tuple[datetime, str] | None, *, default: int) -> Parameters:
     if after is None:
         return {"at": default, "id": ""}
     return {"at": micros_of(after[0]), "id": after[1]}
+
+
+def _all(
+    connection: sqlite3.Connection, statement: str, values: Mapping[str, object]
+) -> list[sqlite3.Row]:
+    """
+    Return all rows of a page.
+
+    All at once: a row that is refused would leave the rest of the query open, and with it the
+    state of the database that it saw.
+    """
+    return connection.execute(statement, values).fetchall()
 
 
 def _one(connection: sqlite3.Connection, statement: str, *values: str) -> sqlite3.Row | None:

@@ -104,7 +104,7 @@ class TestingClient(Client):
         else:
             run_id = await self._submitted(bind(required_gate_of(code), args, kwargs))
         await self._drive(run_id)
-        return await self._hosting.result_of((await self._store.run(run_id)).record)
+        return await self._machinery.hosting.result_of((await self._store.run(run_id)).record)
 
     async def _drive(self, run_id: str) -> None:
         while True:

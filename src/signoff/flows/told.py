@@ -1,0 +1,157 @@
+"""What the signals of one run change for the drive that holds it (floor 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from signoff.flows.session import Blocked, Session
+from signoff.model.changes import Signal
+from signoff.model.run import TERMINAL, Occurrence
+
+_ANYTHING = ""
+"""In the place of what an occurrence waits for: look at it again, whatever that is."""
+
+
+@dataclass(slots=True, eq=False)
+class Told:
+    """
+    What a drive has heard, and what it has to do about it.
+
+    Attributes:
+        session: The run.
+        noted: The signals that were looked at; the next commit consumes them.
+        problem: What keeps the run from going on before anything was run; a retry does not
+            change it.
+        blocked: Why the run needs a person.
+        cancelled: Whether it is to end.
+        retry: Whether it is to be tried again.
+    """
+
+    session: Session
+    noted: list[Signal] = field(default_factory=list[Signal])
+    problem: Blocked | None = None
+    blocked: Blocked | None = None
+    cancelled: bool = False
+    retry: bool = False
+    _news: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    async def begin(self) -> None:
+        """Take up where the last drive of the run left off, which may have ended in the middle."""
+        run = self.session.run
+        if run.blocked_reason is not None:
+            self.blocked = Blocked(reason=run.blocked_reason, detail=run.blocked_detail)
+        if run.status in {"ready", "blocked"}:
+            await self._catch_up()
+        self._look()
+
+    async def listen(self) -> None:
+        """Read and take note of what the run was told since."""
+        await self.session.refresh_signals()
+        # Under the lock no attempt is between storing a question and knowing that it did.
+        async with self.session.lock:
+            self._look()
+
+    @property
+    def something_new(self) -> bool:
+        """Whether there is a signal that was not looked at."""
+        return any(signal not in self.noted for signal in self.session.signals)
+
+    def block(self, problem: Blocked | None) -> None:
+        """Say what keeps the run from going on, if anything does, before anything was run."""
+        self.problem = problem
+        self.blocked = problem or self.blocked
+
+    def begin_again(self) -> None:
+        """Do as a retry asks: forget what blocked the run, unless it still does."""
+        self.retry = False
+        self.blocked = self.problem
+
+    def go_on(self, journal: Mapping[str, Occurrence]) -> list[str]:
+        """Return the suspended occurrences that have something to go on with, oldest first."""
+        return [
+            name
+            for name, one in journal.items()
+            if one.live
+            and one.status == "suspended"
+            and any((name, each) in self._news for each in (_ANYTHING, *_waits_for(one)))
+        ]
+
+    def look_again(self, names: Iterable[str]) -> None:
+        """Let these occurrences go on, whatever they wait for."""
+        self._news |= {(name, _ANYTHING) for name in names}
+
+    def look_at_all(self) -> None:
+        """Let every suspended occurrence go on."""
+        self.look_again(one.occurrence_id for one in self._suspended())
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Note that these occurrences go on."""
+        gone = set(names)
+        self._news = {news for news in self._news if news[0] not in gone}
+
+    async def _catch_up(self) -> None:
+        """Look for answers whose signal was consumed by a drive that did not get further."""
+        store = self.session.shop.store
+        for one in self._suspended():
+            for subject in _waits_for(one):
+                if subject.startswith("run_"):
+                    ended = (await store.run(subject)).record.status in TERMINAL
+                else:
+                    ended = (await store.request(subject)).status != "pending"
+                if ended:
+                    self._news.add((one.occurrence_id, subject))
+
+    def _look(self) -> None:
+        for signal in self.session.signals:
+            if signal not in self.noted:
+                self.noted.append(signal)
+                self._take_note(signal)
+
+    def _take_note(self, signal: Signal) -> None:
+        status = self.session.run.status
+        match signal.kind:
+            case "cancel":
+                self.cancelled = status not in {"completed", "cancelled"}
+            case "retry":
+                self.retry = status in {"blocked", "failed"}
+            case "tampered":
+                detail = f"{signal.facts['request_id']}: {signal.facts['field']}"
+                self.blocked = Blocked(reason="seal_invalid", detail=detail)
+            case "resolved":
+                self._take_answer(str(signal.facts["request_id"]))
+            case "child_ended":
+                self._take_news(str(signal.facts["run_id"]))
+            case "late_result":
+                # Read from the store when a person is asked what became of the call.
+                pass
+
+    def _take_answer(self, request_id: str) -> None:
+        self._take_news(request_id)
+        doubts = {
+            call.doubt_request_id for one in self.session.journal.values() for call in one.calls
+        }
+        if request_id in doubts and self.blocked is not None and self.blocked.reason == "in_doubt":
+            self.blocked = self.problem
+
+    def _take_news(self, subject: str) -> None:
+        # Of those that still run, too: they may be about to suspend for exactly this.
+        self._news |= {
+            (one.occurrence_id, subject)
+            for one in self.session.journal.values()
+            if subject in _waits_for(one)
+        }
+
+    def _suspended(self) -> list[Occurrence]:
+        return [
+            one for one in self.session.journal.values() if one.live and one.status == "suspended"
+        ]
+
+
+def _waits_for(one: Occurrence) -> set[str]:
+    """Return the requests and child runs that an occurrence still has to hear of."""
+    open_calls = [call for call in one.calls if call.status in {"waiting", "started"}]
+    subjects = {one.request_id}
+    for call in open_calls:
+        subjects |= {call.request_id, call.child_run_id, call.doubt_request_id}
+    return subjects - {""}
