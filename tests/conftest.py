@@ -10,6 +10,9 @@ from collections.abc import Generator
 import hypothesis
 import pytest
 
+# Before any test imports a part of it, so that shipped tests say what differed.
+pytest.register_assert_rewrite("signoff.testing")
+
 hypothesis.settings.register_profile(
     "signoff",
     deadline=None,

@@ -7,7 +7,7 @@ user. A `+tag` in an address is ignored when the mailbox is chosen, as most mail
 
 from __future__ import annotations
 
-import asyncio
+import asyncio  # noqa: TID251 - aiosmtpd and pymap serve on asyncio
 import os
 from argparse import Namespace
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from aiosmtpd.smtp import Envelope, Session
 
-PASSWORD = "known to the demo only"
+PASSWORD = "known to the demo only"  # noqa: S105 - it opens nothing else
 USERS = ("approvals", "brand")
 
 
@@ -43,7 +43,7 @@ class MailServer:
         self.smtp_port = 0
         self.imap_port = 0
         self._mailboxes: dict[str, MailboxData] = {}
-        self._sessions: set[asyncio.Task[None] | None] = set()
+        self._sessions: set[asyncio.Task[object]] = set()
 
     def __enter__(self) -> Self:
         """Start both servers."""
@@ -63,14 +63,16 @@ class MailServer:
         self._thread.__exit__(exc_type, exc_value, traceback)
 
     async def handle_DATA(  # noqa: N802 - aiosmtpd's name
-        self, server: SMTP, session: Session, envelope: Envelope
+        self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
         """Put a mail into the mailboxes of its recipients."""
         for address in envelope.rcpt_tos:
             user = address.partition("@")[0].partition("+")[0]
             if user not in self._mailboxes:
                 return f"550 there is no {user} here"
-            message = AppendMessage(bytes(envelope.content), datetime.now(UTC), frozenset())
+            message = AppendMessage(
+                envelope.original_content or b"", datetime.fromtimestamp(0, UTC), frozenset()
+            )
             await self._mailboxes[user].append(message)
         return "250 taken"
 
@@ -97,6 +99,8 @@ class MailServer:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # asyncio keeps only weak references to the tasks of its own making.
         task = asyncio.current_task()
+        if task is None:
+            return
         self._sessions.add(task)
         try:
             info = SocketInfo.get(writer, ProxyResultLocal(), unique_id=os.urandom(8))

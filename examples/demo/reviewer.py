@@ -26,9 +26,7 @@ def newest_mail(host: str, port: int, login: str, password: str) -> EmailMessage
         numbers = imap.search(None, "ALL")[1][0].split()
         rows = imap.fetch(numbers[-1].decode(), "(BODY.PEEK[])")[1]
         raw = next(row[1] for row in rows if isinstance(row, tuple))
-    mail = email.message_from_bytes(raw, policy=email.policy.default)
-    assert isinstance(mail, EmailMessage)
-    return mail
+    return email.message_from_bytes(raw, policy=email.policy.default)
 
 
 def text_of(mail: EmailMessage) -> str:

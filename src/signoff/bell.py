@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Protocol, cast, runtime_checkable
 
 import anyio
-from anyio import from_thread
-from anyio.lowlevel import EventLoopToken, current_token
+from anyio.lowlevel import current_token
 
 
 class Bell:
@@ -20,20 +21,18 @@ class Bell:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.rings = 0
-        self._waiting: list[tuple[EventLoopToken, anyio.Event]] = []
+        self._waiting: dict[anyio.Event, object] = {}
 
     def ring(self) -> None:
-        """Wake everybody who waits. Callable from any thread; never blocks for long."""
+        """Wake everybody who waits. Callable from any thread; waits for no event loop."""
         with self._lock:
             self.rings += 1
-            waiting, self._waiting = self._waiting, []
-        for token, event in waiting:
+            waiting, self._waiting = self._waiting, {}
+        for event, loop in waiting.items():
             try:
-                if _is_here(token):
-                    event.set()
-                else:
-                    from_thread.run_sync(event.set, token=token)
-            except anyio.RunFinishedError:
+                _soon(loop, event.set)
+            except RuntimeError:
+                # That loop has ended, and with it whoever waited.
                 continue
 
     async def wait(self, seconds: float, *, after: int | None = None) -> None:
@@ -45,22 +44,31 @@ class Bell:
             after: What `rings` was when the caller last looked; returns at once if it rang since.
         """
         event = anyio.Event()
-        entry = (current_token(), event)
         with self._lock:
             if after is not None and after != self.rings:
                 return
-            self._waiting.append(entry)
+            self._waiting[event] = current_token().native_token
         try:
             with anyio.move_on_after(seconds):
                 await event.wait()
         finally:
             with self._lock:
-                if entry in self._waiting:
-                    self._waiting.remove(entry)
+                self._waiting.pop(event, None)
 
 
-def _is_here(token: EventLoopToken) -> bool:
-    try:
-        return current_token() == token
-    except anyio.NoEventLoopError:
-        return False
+@runtime_checkable
+class _AsyncioLoop(Protocol):
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> object: ...
+
+
+class _TrioToken(Protocol):
+    def run_sync_soon(self, sync_fn: Callable[[], object]) -> None: ...
+
+
+def _soon(loop: object, call: Callable[[], object]) -> None:
+    # Not by `anyio.from_thread`, which waits until the loop has run the call: a loop that is
+    # blocked until this very thread is done would never run it.
+    if isinstance(loop, _AsyncioLoop):
+        loop.call_soon_threadsafe(call)
+    else:
+        cast("_TrioToken", loop).run_sync_soon(call)

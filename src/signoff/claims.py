@@ -69,9 +69,8 @@ class Keeper:
         self.holder = holder
         self.lease = lease
         self._held: set[Held] = set()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._closing = False
+        self._lock = threading.Lock()
+        self._renewing: _Renewing | None = None
 
     async def take(self, subject: str) -> Held | None:
         """Take a claim with a commit of its own, or return `None` when another holder has it."""
@@ -88,9 +87,7 @@ class Keeper:
 
     def acquisition(self, subject: str, *, after: int = 0) -> Acquire:
         """Return the change that takes a claim, for a commit of the caller's own."""
-        return Acquire(
-            subject=subject, holder=self.holder, fencing=after + 1, lease=self.lease
-        )
+        return Acquire(subject=subject, holder=self.holder, fencing=after + 1, lease=self.lease)
 
     def keep(self, acquired: Acquire, *, began: float) -> Held:
         """
@@ -106,14 +103,10 @@ class Keeper:
             fencing=acquired.fencing,
             until=began + self.lease.total_seconds(),
         )
-        with self._changed:
+        with self._lock:
             self._held.add(held)
-            if self._thread is None:
-                self._closing = False
-                self._thread = threading.Thread(
-                    target=self._renew_until_closed, name="signoff-claims", daemon=True
-                )
-                self._thread.start()
+            if self._renewing is None:
+                self._renewing = _Renewing(self._renew_all, seconds=self.lease.total_seconds() / 3)
         return held
 
     def let_go(self, held: Held) -> bool:
@@ -122,30 +115,23 @@ class Keeper:
 
         Giving it back in the store is the caller's own commit.
         """
-        with self._changed:
+        with self._lock:
             kept = held in self._held
             self._held.discard(held)
             return kept
 
     def close(self) -> None:
         """End the thread; claims that are still held lapse by themselves. Idempotent."""
-        with self._changed:
-            self._closing = True
-            thread, self._thread = self._thread, None
-            self._changed.notify_all()
-        if thread is not None:
-            thread.join()
+        with self._lock:
+            renewing, self._renewing = self._renewing, None
+        if renewing is not None:
+            renewing.end()
 
-    def _renew_until_closed(self) -> None:
-        pause = self.lease.total_seconds() / 3
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, timeout=pause)
-                if self._closing:
-                    return
-                held = list(self._held)
-            for one in held:
-                self._renew(one)
+    def _renew_all(self) -> None:
+        with self._lock:
+            held = list(self._held)
+        for one in held:
+            self._renew(one)
 
     def _renew(self, held: Held) -> None:
         began = time.monotonic()
@@ -162,3 +148,23 @@ class Keeper:
             held.until = began + self.lease.total_seconds()
         if held.on_renewal is not None:
             held.on_renewal()
+
+
+class _Renewing:
+    """A thread that does something every so often until it is told to end."""
+
+    def __init__(self, work: Callable[[], None], *, seconds: float) -> None:
+        self._work = work
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="signoff-claims", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """End the thread, and wait for what it is just doing."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._seconds):
+            self._work()

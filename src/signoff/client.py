@@ -23,7 +23,7 @@ from typing_extensions import override
 from signoff.bell import Bell
 from signoff.context import Host, fill_default_host
 from signoff.errors import ConfigurationError
-from signoff.gates import bind, refuse_critical, refuse_live, required_gate_of
+from signoff.gates import bind_to, refuse_critical, refuse_unstorable
 from signoff.model.policy import Policy
 
 if TYPE_CHECKING:
@@ -302,14 +302,14 @@ class Client(Host):
             TypeError: The arguments do not fit `fn`.
         """
         self._ensure_open()
-        run_id = await self._submitted(bind(required_gate_of(fn), args, kwargs), key=key)
+        run_id = await self._submitted(bind_to(fn, args, kwargs), key=key)
         page = await self.hitl.list_requests(run_id=run_id, limit=1, newest_first=True)
         if not page:
             raise await self._machinery.hosting.why_no_request(run_id)
         return page[0]
 
     async def _submitted(self, call: GateCall, *, key: str | None = None) -> str:
-        refuse_live(call.spec, why="a submitted call is stored and executed elsewhere")
+        refuse_unstorable(call.spec, why="a submitted call is stored and executed elsewhere")
         run_id = await self._machinery.hosting.keyed_run(call, key)
         await self._machinery.executor.advance(run_id)
         return run_id

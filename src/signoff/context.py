@@ -7,8 +7,9 @@ who fills these roles is decided higher up.
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from signoff.model.gate import GateCall
 from signoff.model.request import Request
 
 
-class Suspend(BaseException):  # noqa: N818 - a signal, not an error: user code must not take it for one
+class Suspend(BaseException):
     """Unwinds a step that waits for a human. Private: nobody catches it but the executor."""
 
 
@@ -39,8 +40,6 @@ class Suspended:
 
 class Scope(Protocol):
     """One attempt at one step, as seen by the calls inside it."""
-
-    run_id: str
 
     @abstractmethod
     async def call(self, calls: Sequence[GateCall]) -> Sequence[object]:
@@ -92,8 +91,8 @@ current_scope: ContextVar[Scope | None] = ContextVar("signoff_scope", default=No
 
 _outside: ContextVar[bool] = ContextVar("signoff_outside", default=False)
 
-_running: set[int] = set()
-"""The attempts that this process is running, by identity."""
+_running: dict[int, int] = {}
+"""The attempts that this process is running, by identity, and the thread of each one's loop."""
 
 
 @dataclass(slots=True)
@@ -106,24 +105,25 @@ _slot = _DefaultHost()
 
 
 @contextmanager
-def within(scope: Scope) -> Iterator[None]:
+def within(scope: Scope) -> Generator[None]:
     """Make `scope` the current one."""
     token = current_scope.set(scope)
-    _running.add(id(scope))
+    _running[id(scope)] = threading.get_ident()
     try:
         yield
     finally:
-        _running.discard(id(scope))
+        del _running[id(scope)]
         current_scope.reset(token)
 
 
-def steps_are_running() -> bool:
-    """Return whether this process is running a step just now."""
-    return bool(_running)
+def steps_run_elsewhere() -> bool:
+    """Return whether this process is running steps just now, and none on this thread's loop."""
+    threads = set(_running.copy().values())
+    return bool(threads) and threading.get_ident() not in threads
 
 
 @contextmanager
-def outside_flow() -> Iterator[None]:
+def outside_flow() -> Generator[None]:
     """
     Say that calls made in this block belong to no flow, although a step may be running elsewhere.
 

@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from string import Formatter
 from typing import (
     Final,
     Literal,
     ParamSpec,
+    TypeAlias,
     TypedDict,
     TypeVar,
     Unpack,
@@ -27,7 +29,13 @@ from typing import (
 )
 
 from signoff.codec import codec
-from signoff.context import Scope, current_scope, declared_outside, default_host, steps_are_running
+from signoff.context import (
+    Scope,
+    current_scope,
+    declared_outside,
+    default_host,
+    steps_run_elsewhere,
+)
 from signoff.errors import ApprovalRejected, ConfigurationError
 from signoff.model.gate import (
     Arguments,
@@ -42,13 +50,14 @@ from signoff.model.policy import Policy, Risk
 from signoff.model.request import Evidence
 from signoff.registry import Names, default_name
 from signoff.rules.outcomes import Meaning, choices
+from signoff.rules.routing import addresses_in
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., object])
 ValueT = TypeVar("ValueT")
 
-Computed = ValueT | Callable[[Arguments], ValueT]
+Computed: TypeAlias = ValueT | Callable[[Arguments], ValueT]
 """An option that is given, or computed from the call's arguments by name."""
 
 gate_specs: Final[Names[GateSpec]] = Names("gate")
@@ -130,8 +139,8 @@ def human_feedback(
         policy: Further settings, over those of the flow and the client.
 
     Raises:
-        ValueError: The labels contradict each other, or `default_outcome` or `on_expiry` is
-            none of them.
+        ValueError: The labels contradict each other, `default_outcome` or `on_expiry` is none
+            of them, or a duration is not positive.
         ConfigurationError: The risk is critical, which needs a quorum.
     """
     labels = _labels(emit)
@@ -147,7 +156,7 @@ def human_feedback(
             choices=choices(labels, meanings=meanings or {}, aliases=aliases or {}),
             default_outcome=default_outcome,
             on_expiry=on_expiry,
-            assignees=_addresses((*assignees, *([assign_to_email] if assign_to_email else []))),
+            assignees=addresses_in((*assignees, *([assign_to_email] if assign_to_email else []))),
             assign_from_input=assign_from_input,
             metadata=dict(metadata or {}),
             evidence=tuple(evidence),
@@ -270,7 +279,9 @@ def require_approval(
 
     Raises:
         ConfigurationError: An option names no parameter, the risk is critical (that needs a
-            quorum), the name is taken, or `fn` is a generator or already gated.
+            quorum), the name is taken, `verify` takes other arguments, or `fn` is a generator or
+            already gated.
+        ValueError: A duration is not positive.
     """
     if fn is not None:
         return Gate(options)(fn)
@@ -289,18 +300,22 @@ def keyed(fn: Callable[P, R], key: str) -> Callable[P, R]:
         key: The developer's own, unique for this function.
 
     Raises:
-        ConfigurationError: `fn` is not gated, or has parameters that cannot be stored.
+        ConfigurationError: `fn` is not gated, or its calls cannot be stored; on the call, when a
+            step makes it.
         KeyConflict: On the call, when the key stands for other arguments.
     """
     spec = required_gate_of(fn)
-    refuse_live(spec, why="a keyed call is stored and executed elsewhere")
+    refuse_unstorable(spec, why="a keyed call is stored and executed elsewhere")
 
-    @functools.wraps(fn)
+    # Without the gate's mark: a keyed function is no gated function that a step may call.
+    @functools.wraps(fn, updated=())
     async def call(*args: P.args, **kwargs: P.kwargs) -> object:
+        _refuse_key_in_step(spec)
         return await default_host().call_gate(bind(spec, args, kwargs), key=key)
 
-    @functools.wraps(fn)
+    @functools.wraps(fn, updated=())
     def call_blocking(*args: P.args, **kwargs: P.kwargs) -> object:
+        _refuse_key_in_step(spec)
         return default_host().call_gate_blocking(bind(spec, args, kwargs), key=key)
 
     return cast("Callable[P, R]", call if spec.is_async else call_blocking)
@@ -314,12 +329,16 @@ def required_gate_of(fn: object) -> GateSpec:
     return spec
 
 
-def refuse_live(spec: GateSpec, *, why: str) -> None:
-    """Raise `ConfigurationError` when a gate has parameters that cannot be stored."""
+def refuse_unstorable(spec: GateSpec, *, why: str) -> None:
+    """Raise `ConfigurationError` when a call cannot be stored to be executed by its gate's name."""
     if spec.live:
         raise ConfigurationError(
             f"{spec.name} has live parameters ({', '.join(sorted(spec.live))}), and {why};"
             " pass what they need as payload, or look it up in the body"
+        )
+    if gate_specs.get(spec.name) is not spec:
+        raise ConfigurationError(
+            f"{spec.name} is the name of another function by now, and {why}; give each a name="
         )
 
 
@@ -339,14 +358,25 @@ def bind(spec: GateSpec, args: Sequence[object], kwargs: Mapping[str, object]) -
     )
 
 
+def bind_to(fn: object, args: Sequence[object], kwargs: Mapping[str, object]) -> GateCall:
+    """
+    Bind a call of a gated function or method.
+
+    Raises:
+        ConfigurationError: It is not gated.
+        TypeError: The arguments do not fit the signature.
+    """
+    spec = required_gate_of(fn)
+    receiver: object = getattr(fn, "__self__", None)
+    return bind(spec, args if receiver is None else (receiver, *args), kwargs)
+
+
 def bind_partial(call: Callable[[], object]) -> GateCall:
     """Bind a `functools.partial` of a gated function. Raises `ConfigurationError` for anything else."""
     if not isinstance(call, functools.partial):
         raise ConfigurationError(f"together() takes functools.partial(gated, ...), not {call!r}")
     partial = cast("functools.partial[object]", call)
-    receiver = getattr(partial.func, "__self__", None)
-    args = partial.args if receiver is None else (receiver, *partial.args)
-    return bind(required_gate_of(partial.func), args, partial.keywords)
+    return bind_to(partial.func, partial.args, partial.keywords)
 
 
 async def together(*calls: Callable[[], object]) -> tuple[object, ...]:
@@ -426,8 +456,7 @@ def _scope_of_caller(spec: GateSpec) -> Scope | None:
         return scope
     # A plain thread has an empty context, so a call from a pool that a step started looks like
     # a call outside any flow, and would be asked and executed apart from the run.
-    lost = threading.current_thread() is not threading.main_thread() and not spec.is_async
-    if lost and steps_are_running():
+    if threading.current_thread() is not threading.main_thread() and steps_run_elsewhere():
         raise ConfigurationError(
             f"{spec.name} was called in a thread that knows no step, while steps are running:"
             " copy the context (contextvars.copy_context().run), or use signoff.to_thread;"
@@ -436,15 +465,16 @@ def _scope_of_caller(spec: GateSpec) -> Scope | None:
     return None
 
 
-def _spec(fn: Callable[..., object], on_reject: OnReject, options: GateOptions) -> GateSpec:
-    if isinstance(fn, (classmethod, staticmethod)):
+def _refuse_key_in_step(spec: GateSpec) -> None:
+    if _scope_of_caller(spec) is not None:
         raise ConfigurationError(
-            "put @require_approval inside @classmethod or @staticmethod, nearer to the function"
+            f"keyed({spec.name}) waits for its answer, and a step does not: call {spec.name}"
+            " itself, which is journaled in a step and needs no key"
         )
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        raise ConfigurationError(f"{default_name(fn)} is a generator, which cannot be one call")
-    if gate_of(fn) is not None:
-        raise ConfigurationError(f"{default_name(fn)} has two require_approval gates; keep one")
+
+
+def _spec(fn: Callable[..., object], on_reject: OnReject, options: GateOptions) -> GateSpec:
+    _check_function(fn)
     signature = inspect.signature(fn)
     name = options.get("name") or default_name(fn)
     risk = options.get("risk")
@@ -460,7 +490,7 @@ def _spec(fn: Callable[..., object], on_reject: OnReject, options: GateOptions) 
         live=frozenset((*options.get("live", ()), *_receiver(fn, signature))),
         hidden=tuple(options.get("hidden", ())),
         risk=risk,
-        assignees=assignees if callable(assignees) else _addresses(assignees),
+        assignees=assignees if callable(assignees) else addresses_in(assignees),
         evidence=options.get("evidence", ()),
         summary=options.get("summary", ""),
         rationale=options.get("rationale", ""),
@@ -478,8 +508,23 @@ def _spec(fn: Callable[..., object], on_reject: OnReject, options: GateOptions) 
         ),
     )
     _check_names(spec)
+    _check_action(spec)
+    _check_verify(spec)
     gate_specs.add(spec, origin=default_name(fn), names=(spec.name, *spec.aliases))
     return spec
+
+
+def _check_function(fn: object) -> None:
+    if isinstance(fn, (classmethod, staticmethod)):
+        raise ConfigurationError(
+            "put @require_approval inside @classmethod or @staticmethod, nearer to the function"
+        )
+    if not hasattr(fn, "__qualname__"):
+        raise ConfigurationError(f"{fn!r} is no function; gate the function that it calls")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ConfigurationError(f"{default_name(fn)} is a generator, which cannot be one call")
+    if gate_of(fn) is not None:
+        raise ConfigurationError(f"{default_name(fn)} has two require_approval gates; keep one")
 
 
 def _receiver(fn: Callable[..., object], signature: inspect.Signature) -> tuple[str, ...]:
@@ -504,6 +549,32 @@ def _check_names(spec: GateSpec) -> None:
         raise ConfigurationError(f"{spec.name}: {', '.join(sorted(both))} is both live and hidden")
 
 
+def _check_action(spec: GateSpec) -> None:
+    payload = [name for name in spec.signature.parameters if name not in spec.live]
+    try:
+        places = list(Formatter().parse(spec.action))
+    except ValueError as error:
+        raise ConfigurationError(f"{spec.name}: action={spec.action!r}: {error}") from error
+    for _, place, form, conversion in places:
+        if place is not None and (place not in payload or form or conversion):
+            raise ConfigurationError(
+                f"{spec.name}: action={spec.action!r} has a place that is none of its arguments"
+                f" ({', '.join(payload)}) as it stands; write {{name}}"
+            )
+
+
+def _check_verify(spec: GateSpec) -> None:
+    if spec.verify is None:
+        return
+    try:
+        inspect.signature(spec.verify).bind(**dict.fromkeys(spec.signature.parameters))
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{spec.name}: verify= is called with the function's arguments by name, and does not"
+            f" take them: {error}"
+        ) from error
+
+
 def registered_hints(fn: Callable[..., object]) -> dict[str, object]:
     """
     Return a function's annotations, their types registered with the codec.
@@ -526,12 +597,10 @@ def _labels(emit: Sequence[str] | type[Enum] | None) -> tuple[str, ...]:
     if isinstance(emit, type):
         return tuple(str(member.value) for member in emit)
     if isinstance(emit, str):
-        raise ValueError(f"emit={emit!r} is one text; write emit=[{emit!r}, ...]")
+        raise ValueError(  # noqa: TRY004 - as for every other slip in the labels
+            f"emit={emit!r} is one text; write emit=[{emit!r}, ...]"
+        )
     return tuple(emit)
-
-
-def _addresses(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip().lower() for name in names))
 
 
 def _gate_policy(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from signoff.errors import SealInvalidError
 from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.outbox import NotifierHealth
@@ -60,7 +61,7 @@ async def gather_health(
     oldest = await store.oldest_unsent()
     counts = await store.counts()
     blocked = await store.runs(RunQuery(status="blocked", limit=_LOOKED_AT))
-    pending = await store.requests(RequestQuery(status="pending", limit=_LOOKED_AT))
+    pending, tampered = await _pending(store)
     unreached = {one.request_id: await _why_unreached(store, one) for one in pending}
     return Health(
         notifiers={
@@ -72,8 +73,16 @@ async def gather_health(
         unreached={request_id: reason for request_id, reason in unreached.items() if reason},
         failed_deliveries=counts.deliveries.get("failed", 0),
         unclaimed=await store.unclaimed(names),
-        warnings=tuple(weaknesses),
+        warnings=(*weaknesses, *tampered),
     )
+
+
+async def _pending(store: Store) -> tuple[Sequence[Request], Sequence[str]]:
+    """Return the pending requests, or why they cannot be listed."""
+    try:
+        return await store.requests(RequestQuery(status="pending", limit=_LOOKED_AT)), ()
+    except SealInvalidError as error:
+        return (), (f"pending requests cannot be listed: {error}",)
 
 
 async def _why_unreached(store: Store, request: Request) -> str:

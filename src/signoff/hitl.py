@@ -301,6 +301,8 @@ class Hitl:
             DecisionError: The request has ended.
             ConfigurationError: Nobody is named, or an address is not within `assignable`.
         """
+        if not any(name.strip() for name in assignees):
+            raise ConfigurationError(f"{request_id} would be asked of nobody; name an assignee")
         request = await self._at.desk.load(request_id)
         chosen = assignees_for(
             fixed=(),

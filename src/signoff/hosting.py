@@ -70,10 +70,10 @@ class Hosting:
             flow, inputs, requester=self._requester(), claimed=True
         )
         await self._flows.store_new(new)
-        await self._executor.drive_new(new, FlowCode(flow, codec))
+        await self._executor.drive_new(new, FlowCode(flow))
         await self._attempt_deliveries(new.run_id)
         while self.asker is not None and await self._ask_here(self.asker, new.run_id):
-            await self._drive_again(new.run_id, FlowCode(flow, codec))
+            await self._drive_again(new.run_id, FlowCode(flow))
         run = (await self._store.run(new.run_id)).record
         if run.status != "suspended":
             return await self.result_of(run)

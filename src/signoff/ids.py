@@ -20,13 +20,15 @@ def new_id(prefix: Prefix, now: datetime, random: RandomBytes = secrets.token_by
     """
     Return a new id: `prefix`, an underscore and a UUIDv7 as 26 lower-case base32 characters.
 
-    Source: RFC 9562 section 5.7.
+    The alphabet is the one whose text sorts as its bytes do.
+
+    Source: RFC 9562 section 5.7, RFC 4648 section 7.
     """
     noise = bytearray(random(10))
     noise[0] = _VERSION | noise[0] & 0x0F
     noise[2] = _VARIANT | noise[2] & 0x3F
     raw = int(now.timestamp() * 1000).to_bytes(6, "big") + bytes(noise)
-    return f"{prefix}_{base64.b32encode(raw).decode().rstrip('=').lower()}"
+    return f"{prefix}_{base64.b32hexencode(raw).decode().rstrip('=').lower()}"
 
 
 def new_token_id(random: RandomBytes = secrets.token_bytes) -> str:

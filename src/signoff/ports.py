@@ -350,10 +350,12 @@ class Incoming:
     Attributes:
         uid: Its stable id within the inbox.
         raw: Its bytes, perhaps cut at the inbox's limit.
+        cut: Whether they were.
     """
 
     uid: str
     raw: bytes
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

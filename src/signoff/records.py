@@ -189,10 +189,12 @@ def check_columns(record: Stored, columns: Mapping[str, Column], record_id: str)
         record_id: The id that the row is stored under.
 
     Raises:
-        SealInvalidError: One of them contradicts the record; its `field` is the column's name.
+        SealInvalidError: One of them contradicts the record; its `field` is the column's name,
+            its `run_id` the run that the record says it belongs to.
     """
     if name := contradiction(record, columns):
-        raise SealInvalidError(record_id, name)
+        run_id = record.run_id if isinstance(record, Request) else ""
+        raise SealInvalidError(record_id, name, run_id=run_id)
 
 
 def _run_columns(run: Run) -> dict[str, Column]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from signoff.desk import Desk, Via
@@ -24,7 +25,7 @@ from signoff.errors import (
     StaleWriteError,
     TokenError,
 )
-from signoff.mail.address import tokens_in
+from signoff.mail.address import reply_address, tokens_in
 from signoff.mail.authentication import verdict
 from signoff.mail.incoming import IncomingMail, automatic, parse
 from signoff.mail.payload import reply_code
@@ -49,6 +50,14 @@ _log = logging.getLogger("signoff.replies")
 
 ANSWERS_PER_REQUEST: Final = 5
 """How many explanations one request sends at the most, so that loops end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The delivery that a token went out with, and how its notifier writes."""
+
+    delivery: Delivery
+    writer: Correspondence
 
 
 class Replies:
@@ -86,16 +95,20 @@ class Replies:
         Raises:
             StoreError: The store failed; nothing was recorded, handle it again.
         """
-        mail = parse(message.raw)
+        mail = parse(message.raw, complete=not message.cut)
         row = await self._row_of(mail)
         if row is None:
             self.ignored["no token"] += 1
+            return False
+        sent = await self._sent(row)
+        if sent is None:
+            self.ignored["not sent by this client"] += 1
             return False
         key = f"{inbox.name}:{mail.key}"
         if await self._store.was_handled(key):
             return True
         try:
-            await self._answer(mail, row, key=key, inbox=inbox)
+            await self._answer(mail, row, sent, key=key, inbox=inbox)
         except StaleWriteError as stale:
             if stale.record_id != key:
                 raise
@@ -118,7 +131,9 @@ class Replies:
             return row
         return None
 
-    async def _answer(self, mail: IncomingMail, row: TokenRow, *, key: str, inbox: Inbox) -> None:
+    async def _answer(
+        self, mail: IncomingMail, row: TokenRow, sent: _Sent, *, key: str, inbox: Inbox
+    ) -> None:
         request = await self._desk.load(row.request_id)
         machine = self._why_automatic(mail)
         if machine is not None:
@@ -129,8 +144,7 @@ class Replies:
         if refusal is not None:
             await self._refuse(request, row, key=key, note=refusal)
             return
-        delivery = await self._delivery_of(row)
-        reply = self._read(mail, row, request, delivery)
+        reply = self._read(mail, row, request, sent)
         await self._act(reply, row, request, key=key, proof=_proof(inbox))
 
     def _why_automatic(self, mail: IncomingMail) -> str | None:
@@ -169,31 +183,27 @@ class Replies:
             return refusal_note(_reason_of(error))
         return None
 
-    def _read(
-        self, mail: IncomingMail, row: TokenRow, request: Request, delivery: Delivery | None
-    ) -> Reply:
-        writer = self._writers.get(delivery.notifier) if delivery else None
-        if writer is None or delivery is None:
-            writer = Correspondence(sender=row.recipient, sender_name="", reply_to="")
+    def _read(self, mail: IncomingMail, row: TokenRow, request: Request, sent: _Sent) -> Reply:
+        writer = sent.writer
         token = token_text(self._keyring, row)
-        lines: tuple[str, ...] = ()
-        if delivery is not None:
-            outgoing = Outgoing(delivery=delivery, request=request, token=token)
-            lines = sent_text(outgoing)
+        reply_to = reply_address(writer.reply_to, token, separator=writer.separator)
+        outgoing = Outgoing(delivery=sent.delivery, request=request, token=token)
         return extract(
             mail.text,
             sent=SentContext(
                 from_address=writer.sender,
-                reply_to=writer.reply_to,
+                reply_to=reply_to,
                 display_name=writer.sender_name,
-                lines=lines,
+                lines=sent_text(outgoing),
             ),
         )
 
-    async def _delivery_of(self, row: TokenRow) -> Delivery | None:
+    async def _sent(self, row: TokenRow) -> _Sent | None:
+        """Return what a token was sent with, if one of this client's notifiers sent it."""
         for delivery in await self._store.deliveries(row.request_id):
-            if delivery.token_id == row.token_id:
-                return delivery
+            writer = self._writers.get(delivery.notifier)
+            if delivery.token_id == row.token_id and writer is not None:
+                return _Sent(delivery, writer)
         return None
 
     async def _act(

@@ -88,6 +88,7 @@ class MailConfig(Config):
 
     @property
     def login_capability(self) -> Sequence[bytes]:
+        """What a session is told after the login."""
         return [one for one in super().login_capability if one not in self.hidden]
 
 
@@ -146,9 +147,7 @@ class MailServer:
         """Serve on both ports."""
         async with AsyncExitStack() as stack:
             plain = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-            secure = await asyncio.start_server(
-                self._serve, "127.0.0.1", 0, ssl=certificate.server
-            )
+            secure = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=certificate.server)
             stack.callback(plain.close)
             stack.callback(secure.close)
             self.port = plain.sockets[0].getsockname()[1]
@@ -169,10 +168,9 @@ class MailServer:
             await writer.wait_closed()
 
     async def _hang_up(self) -> None:
-        for session in list(self._sessions):
+        for session in self._sessions:
             session.cancel()
-        while self._sessions:
-            await asyncio.sleep(0)
+        await asyncio.gather(*self._sessions, return_exceptions=True)
 
     async def _mailbox(self, name: str) -> MailboxData | None:
         mailboxes, _ = self._config.set_cache[self.username]

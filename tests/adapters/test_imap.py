@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from signoff import inboxes
 from signoff.errors import ConfigurationError, InboxError
 from signoff.inboxes import IMAPInbox
 from signoff.inboxes.imap import LIMIT_BYTES
@@ -29,13 +32,13 @@ def a_mail(number: int = 1, *, size: int = 0) -> bytes:
 @asynccontextmanager
 async def open_inbox(server: MailServer, **options: Any) -> AsyncIterator[IMAPInbox]:
     """Open an inbox in clear, unless the options say otherwise."""
-    options = {
+    settings: dict[str, Any] = {
         "port": server.port,
         "username": server.username,
         "password": server.password,
         "tls": "none",
     } | options
-    async with aclosing(IMAPInbox("127.0.0.1", **options)) as inbox:
+    async with aclosing(IMAPInbox("127.0.0.1", **settings)) as inbox:
         yield inbox
 
 
@@ -463,3 +466,18 @@ def test_secrets_do_not_show() -> None:
     inbox = an_inbox()
 
     assert "secret" not in f"{inbox!r} {inbox._account!r} {inbox._account}"
+
+
+def test_naming_the_package_loads_no_library() -> None:
+    """The library and TLS come with the first use of the inbox."""
+    code = "import sys, signoff.inboxes; print({'imaplib', 'ssl'} & {*sys.modules})"
+
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+    assert loaded.stdout.strip() == b"set()"
+
+
+def test_the_package_knows_no_other_inbox() -> None:
+    """A misspelt name is an error as of any module."""
+    with pytest.raises(AttributeError, match="'signoff.inboxes' has no attribute 'ImapInbox'"):
+        getattr(inboxes, "ImapInbox")  # noqa: B009 - a type checker would refuse the attribute

@@ -10,7 +10,8 @@ from anyio import to_thread
 
 from signoff.inboxes import IMAPInbox
 from signoff.ports import Inbox
-from signoff.testing.inbox_contract import Deliver, InboxContract, Reopen
+from signoff.testing import InboxContract
+from signoff.testing.inbox_contract import Deliver, Reopen
 
 if TYPE_CHECKING:
     from tests.adapters.conftest import MailServer

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
@@ -119,6 +121,7 @@ def rendered(items: dict[bytes, tuple[str, object] | None]) -> list[bytes]:
     return pieces
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.from_regex(rb"[A-Z]{1,9}(\[[A-Z (]*\](<0>)?)?", fullmatch=True), VALUES))
 def test_a_row_is_read_as_it_was_written(items: dict[bytes, tuple[str, object] | None]) -> None:
     """Whatever its values look like; only lists are left out."""
@@ -231,6 +234,31 @@ def test_a_wire_cut_while_it_connects_closes_what_it_gets() -> None:
         connection, _ = server.accept()
         with connection:
             assert connection.recv(1) == b""
+
+
+def test_a_cut_reaches_a_connection_that_is_still_shaking_hands() -> None:
+    """A server that never answers to TLS holds no thread."""
+    wire = Wire(timeout_seconds=60)
+
+    def shake_hands() -> None:
+        with wire.in_use(), suppress(OSError):
+            wire.secure(ssl.create_default_context(), "localhost")
+
+    thread = threading.Thread(target=shake_hands)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with wire.in_use():
+            wire.connect("127.0.0.1", server.getsockname()[1])
+        connection, _ = server.accept()
+        connection.settimeout(5)
+        with connection:
+            thread.start()
+            assert connection.recv(1)
+            wire.cut()
+            while connection.recv(4096):
+                pass
+        thread.join(5)
+
+    assert not thread.is_alive()
 
 
 def test_a_cut_wakes_the_thread_that_uses_the_wire_and_leaves_closing_to_it() -> None:

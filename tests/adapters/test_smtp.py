@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
+import aiosmtplib
 import anyio
 import anyio.abc
 import anyio.lowlevel
@@ -460,6 +461,16 @@ async def test_a_refusal_is_permanent_from_500_on(verb: str, reply: str, permane
         await notifier.aclose()
 
 
+@pytest.mark.parametrize("code", [530, 534, 535, 538])
+async def test_a_refusal_that_concerns_the_login_may_pass(code: int) -> None:
+    """Every other mail would be refused as well, until somebody mends the settings."""
+    async with scripted_server(MAIL=f"{code} authenticate first") as peer:
+        error = await failure(a_notifier(peer.port))
+
+    assert not error.permanent
+    assert str(error) == f"the server refused the mail: {code} authenticate first"
+
+
 async def test_a_servers_words_are_shown_without_control_characters_and_token() -> None:
     """What a server repeats of our mail does not get into logs and stored errors."""
     said = f"554 spam: Reply-To approvals+{TOKEN.upper()}@acme.example \x1b[2J"
@@ -539,6 +550,22 @@ async def test_a_cancelled_send_closes_its_connection(verb: str) -> None:
         assert await notifier.send(an_outgoing()) == MESSAGE_ID
         assert peer.connections == 2
         await notifier.aclose()
+
+
+async def test_a_dropped_connection_sends_nothing_more() -> None:
+    """What is still buffered of a mail that was given up does not go out after all."""
+    async with scripted_server() as peer:
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=peer.port, timeout=10, start_tls=False)
+        await client.connect()
+        transport = client.transport
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(b"x" * 20_000_000)
+        assert transport.get_write_buffer_size() > 0
+
+        smtp._drop(client)
+
+        assert transport.get_write_buffer_size() == 0
+        assert not client.is_connected
 
 
 async def test_a_goodbye_that_is_not_answered_is_not_waited_for(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typing
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass, field, make_dataclass
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from typing import (
@@ -18,43 +18,55 @@ from typing import (
     Literal,
     NamedTuple,
     NewType,
+    NotRequired,
     Optional,
     Protocol,
+    Required,
     TypedDict,
     TypeVar,
     Union,
-    Unpack,
 )
 
 import pydantic
 import pytest
 from pydantic import AwareDatetime, BaseModel, EmailStr, Field, PrivateAttr, RootModel
-from typing_extensions import NotRequired, Required, TypeAliasType
+from typing_extensions import TypeAliasType
 
 from signoff.codec import Codec
 from signoff.codec.annotations import alias_value
 from signoff.errors import CodecError
 
 T = TypeVar("T")
+nothing: Any = None
 
 
 class Colour(Enum):
+    """An enum."""
+
     RED = 1
 
 
 class Level(IntEnum):
+    """An enum whose members are ints."""
+
     LOW = 1
 
 
 class Word(StrEnum):
+    """An enum whose members are texts."""
+
     YES = "yes"
 
 
 class UserId(str):
+    """A text of a type of its own, that shows something else."""
+
     __slots__ = ()
 
 
 class Leaf(BaseModel):
+    """A model at the end of a chain."""
+
     price: Decimal
 
 
@@ -63,62 +75,88 @@ class Node(BaseModel):
 
     children: list[Node] = []
     later: Later | None = None
-    note: str = None  # type: ignore[assignment] - a common slip that must not stop a run
+    note: str = Field(default=nothing)
     _cache: list[Private] = PrivateAttr(default_factory=list)
 
 
 class Later(BaseModel):
+    """A model that is defined after its use."""
+
     colour: Colour = Colour.RED
 
 
 class Private(BaseModel):
-    pass
+    """A model that only a private member names."""
 
 
 class Extras(BaseModel, extra="allow"):
+    """A model with typed extra members."""
+
     __pydantic_extra__: dict[str, Leaf]
 
 
 class Box(BaseModel, Generic[T]):
+    """A generic model."""
+
     content: T
 
 
 class Names(RootModel[list[str]]):
-    pass
+    """A root model."""
+
+
+Line: Any = make_dataclass(
+    "Line",
+    [
+        ("leaf", Leaf),
+        ("count", int, field(default=1)),
+        ("note", str, field(default=None)),
+        ("unknown", "Nowhere", field(default=None)),
+    ],
+    namespace={"__module__": __name__, "__doc__": "A dataclass with a name that does not resolve."},
+)
 
 
 @dataclass
-class Line:
-    leaf: Leaf
-    count: int = 1
-    note: str = None  # type: ignore[assignment] - as in `Node`
-    unknown: Nowhere = None  # type: ignore[name-defined]  # noqa: F821 - a name that does not resolve
+class Kinds:
+    """A dataclass with a class variable."""
+
     kinds: ClassVar[list[Word]] = []
 
 
 @dataclass
 class Pair(Generic[T]):
+    """A pair of anything."""
+
     left: T
     right: int = 0
 
 
 class Point(NamedTuple):
+    """A named tuple."""
+
     x: int
     y: float = 0.0
     level: Level = Level.LOW
 
 
 class Movie(TypedDict):
+    """A typed dict with and without what is required."""
+
     title: Required[str]
     year: NotRequired[int]
     word: Word
 
 
 class Partial(TypedDict, total=False):
+    """A typed dict that requires nothing."""
+
     leaf: Leaf
 
 
 class Shape(Protocol):
+    """A protocol."""
+
     def area(self) -> int:
         """Tell how large it is."""
         ...
@@ -126,7 +164,11 @@ class Shape(Protocol):
 
 Price = NewType("Price", Decimal)
 Tree = TypeAliasType("Tree", "list[Tree] | Leaf")
-Lost = TypeAliasType("Lost", "NoSuchName")
+alias: Any = TypeAliasType
+listing: Any = list
+Lost = alias("Lost", "NoSuchName")
+Many = alias("Many", listing[T], type_params=(T,))
+unpack: Any = typing.Unpack
 Bound = TypeVar("Bound", bound=Leaf)
 Chosen = TypeVar("Chosen", Leaf, Colour)
 
@@ -149,6 +191,7 @@ VALUES: dict[Any, Any] = {
     Word: Word.YES,
     UserId: UserId("a"),
     Line: Line(Leaf(price=Decimal(1))),
+    Kinds: Kinds(),
     Pair: Pair(1),
     Point: Point(1),
     Box: Box(content=1),
@@ -172,16 +215,17 @@ VALUES: dict[Any, Any] = {
         (Box[Leaf], {Box, Box[Leaf], Leaf}),
         (Extras, {Extras, Leaf}),
         (Names, {Names}),
-        (Line, {Line, Leaf, Word}),
+        (Line, {Line, Leaf}),
+        (Kinds, {Kinds, Word}),
         (Pair[Leaf], {Pair, Leaf}),
         (Point, {Point, Level}),
         (Movie, {Word}),
         (Partial, {Leaf}),
         (Price, set()),
         (NewType("Special", Leaf), {Leaf}),
-        (Tree, set()),
-        (TypeAliasType("Leaves", list[Leaf]), {Leaf}),
-        (TypeAliasType("Many", list[T], type_params=(T,))[Leaf], {Leaf}),
+        (Tree, {Leaf}),
+        (alias("Leaves", list[Leaf]), {Leaf}),
+        (Many[Leaf], {Leaf}),
         (Bound, {Leaf}),
         (Chosen, {Leaf, Colour}),
         (Final[Leaf], {Leaf}),
@@ -231,27 +275,27 @@ def test_an_alias_that_does_not_resolve_stands_for_anything() -> None:
     assert alias_value(Lazy()) is Any
 
 
-def local_dataclass() -> type:
-    """Make a class whose annotations only partly resolve."""
-
-    @dataclass
-    class Inner:
-        leaf: Leaf
-        lost: Missing  # type: ignore[name-defined]  # noqa: F821 - that it does not resolve is the point
-
-    return Inner
-
-
 def test_annotations_that_resolve_are_followed_where_others_do_not() -> None:
-    """One unknown name in a class does not hide the others."""
-    codec = Codec()
-    codec.register_annotation(local_dataclass())
+    """One unknown name in a class does not hide the others, nor does an unknown module."""
+    fields: Any = [("lost", "Missing"), ("leaf", "Leaf"), ("colour", Colour)]
+    here = make_dataclass("Here", fields, namespace={"__module__": __name__})
+    nowhere = make_dataclass("Nowhere", fields)
+    nowhere.__module__ = "no.such.module"
+
+    codec, other = Codec(), Codec()
+    codec.register_annotation(here)
+    other.register_annotation(nowhere)
 
     assert is_known(codec, VALUES[Leaf])
+    assert is_known(codec, Colour.RED)
+    assert not is_known(other, VALUES[Leaf])
+    assert is_known(other, Colour.RED)
 
 
 LEAF = Leaf(price=Decimal(1))
-WRONG_LEAF = Leaf.model_construct(price=1)
+anything: Any = 1
+wrong: Any = "b"
+WRONG_LEAF = Leaf.model_construct(price=anything)
 
 
 def numbered(cases: Sequence[tuple[object, ...]]) -> list[str]:
@@ -276,7 +320,7 @@ FITTING: list[tuple[object, object]] = [
     (float, True),
     (complex, 3.5),
     (str, Word.YES),
-    (date, datetime(2024, 1, 1)),
+    (date, datetime(2024, 1, 1, tzinfo=UTC)),
     (int | None, None),
     (Optional[int], 3),  # noqa: UP045 - users write this too
     (Union[int, list[int]], [1]),  # noqa: UP007 - users write this too
@@ -301,13 +345,14 @@ FITTING: list[tuple[object, object]] = [
     (tuple[int, ...], (1, 2)),
     (tuple[()], ()),
     (tuple[Any, ...], (1, "a")),
-    (tuple[int, Unpack[tuple[str, ...]]], (1, 2, 3)),
+    (tuple[int, *tuple[str, ...]], (1, 2, 3)),
+    (tuple[int, unpack[tuple[str, ...]]], (1, 2, 3)),
     (tuple, (1,)),
     (Colour, Colour.RED),
     (NewType("Special", int), 3),
     (Price, Decimal(1)),
     (Tree, [[LEAF], []]),
-    (TypeAliasType("Many", list[T], type_params=(T,))[int], [1, "a"]),
+    (Many[int], [1, "a"]),
     (Leaf, LEAF),
     (BaseModel, LEAF),
     (Node, Node(children=[Node()])),
@@ -322,7 +367,7 @@ FITTING: list[tuple[object, object]] = [
     (Partial, {}),
     (Shape, 3),
     (EmailStr, "ann@acme.example"),
-    (AwareDatetime, datetime(2024, 1, 1)),
+    (AwareDatetime, datetime(2024, 1, 1, tzinfo=UTC)),
     (Custom, "text"),
     (list[Custom], ["text"]),
     (Callable[[int], int], len),
@@ -339,6 +384,12 @@ def test_what_a_type_checker_would_accept_passes(annotation: object, value: obje
 
 
 NAME = Leaf.__module__
+
+
+def broken_node() -> Node:
+    """Make a node past its validation."""
+    return Node.model_construct(children=nothing)
+
 
 UNFITTING: list[tuple[object, object, str]] = [
     (None, 3, "value: expected NoneType, found int"),
@@ -370,22 +421,22 @@ UNFITTING: list[tuple[object, object, str]] = [
     (Colour, "RED", f"value: expected {NAME}.Colour, found str"),
     (Price, 3, "value: expected decimal.Decimal, found int"),
     (Bound, 3, f"value: expected {NAME}.Leaf, found int"),
-    (Tree, [[LEAF], [3]], f"value[1][0]: expected {NAME}.Leaf, found int"),
+    (Tree, [[LEAF], [3]], f"value[1][0]: expected list[Tree] or {NAME}.Leaf, found int"),
     (Leaf, Later(), f"value: expected {NAME}.Leaf, found {NAME}.Later"),
     (Leaf, WRONG_LEAF, "value.price: expected decimal.Decimal, found int"),
     (BaseModel, WRONG_LEAF, "value.price: expected decimal.Decimal, found int"),
     (
         Node,
-        Node.model_construct(children=[Node.model_construct(children=None)]),
+        Node.model_construct(children=[broken_node()]),
         "value.children[0].children: expected list, found NoneType",
     ),
     (Line, Line(WRONG_LEAF), "value.leaf.price: expected decimal.Decimal, found int"),
-    (Line, Line(LEAF, note=3), "value.note: expected str, found int"),  # type: ignore[arg-type] - the wrong type is the point
-    (Pair[str], Pair(1, "b"), "value.right: expected int, found str"),  # type: ignore[arg-type] - as above
-    (Point, Point(1, "b"), "value.y: expected float, found str"),  # type: ignore[arg-type] - as above
+    (Line, Line(LEAF, note=3), "value.note: expected str, found int"),
+    (Pair[str], Pair(1, wrong), "value.right: expected int, found str"),
+    (Point, Point(1, wrong), "value.y: expected float, found str"),
     (Box[int], Box(content="a"), "value.content: expected int, found str"),
     (Box[int], Box[str](content="a"), "value.content: expected int, found str"),
-    (Names, Names.model_construct([1]), "value.root[0]: expected str, found int"),
+    (Names, Names.model_construct([anything]), "value.root[0]: expected str, found int"),
     (Movie, [], f"value: expected {NAME}.Movie, found list"),
     (Movie, {"title": "a"}, f"value.word: expected {NAME}.Word, found nothing"),
     (Movie, {"title": 1, "word": Word.YES}, "value.title: expected str, found int"),

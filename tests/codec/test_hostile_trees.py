@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, field
-from decimal import Decimal
-from enum import Enum, Flag, IntFlag
-from typing import Any, NamedTuple, NoReturn
+from decimal import Context, Decimal, localcontext
+from enum import EJECT, Enum, Flag, IntFlag
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -20,44 +20,58 @@ from signoff.model.values import Tree
 
 
 class Colour(Enum):
+    """An enum."""
+
     RED = 1
 
 
 class Right(Flag):
+    """Flags with a named combination."""
+
     READ = 1
     WRITE = 2
 
 
 class Mode(IntFlag):
+    """Flags that keep unknown bits."""
+
     A = 1
 
 
 class Order(BaseModel):
+    """A model."""
+
     price: Any
     note: str = "none"
     _cache: Any = PrivateAttr(default=None)
 
 
 class Open(BaseModel):
+    """A model with extra members."""
+
     model_config = ConfigDict(extra="allow")
 
 
 class Names(RootModel[list[str]]):
-    pass
+    """A root model."""
 
 
 class Pair(NamedTuple):
+    """A pair of anything."""
+
     left: Any
     right: Any = 2
 
 
-def fail() -> NoReturn:
+def fail() -> int:
     """Be a default that cannot be made."""
     raise ZeroDivisionError
 
 
 @dataclass(frozen=True)
 class Note:
+    """A dataclass."""
+
     text: Any
     tags: list[str] = field(default_factory=list)
     kind: str = "plain"
@@ -65,22 +79,19 @@ class Note:
 
 @dataclass
 class Broken:
+    """A dataclass whose default cannot be made."""
+
     text: int = field(default_factory=fail)
 
 
 class Word(str):
+    """An enum whose members are texts."""
+
     __slots__ = ()
 
 
 class Bag(dict[str, object]):
-    pass
-
-
-class Cruel:
-    """Not registered: the codec must never make one."""
-
-    def __init__(self, *_: object) -> None:
-        raise AssertionError
+    """A dict that cannot be constructed."""
 
 
 TYPES: dict[str, type] = {
@@ -153,14 +164,14 @@ TEXTS = st.text(max_size=6) | st.sampled_from(
         " 1",
     ]
 )
-SCALARS: st.SearchStrategy[Tree] = (
+SCALARS: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.sampled_from([2**3000])
 )
 
 
-def tagged(parts: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
+def tagged(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Objects that look like what the codec writes, more or less."""
-    members = st.fixed_dictionaries(
+    return st.fixed_dictionaries(
         {"$": st.sampled_from(TAGS) | TEXTS | SCALARS},
         optional={
             "v": parts
@@ -178,10 +189,9 @@ def tagged(parts: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
             "more": parts,
         },
     )
-    return members.map(dict)
 
 
-TREES: st.SearchStrategy[Tree] = st.recursive(
+TREES: st.SearchStrategy[Any] = st.recursive(
     SCALARS,
     lambda parts: (
         st.lists(parts, max_size=3)
@@ -266,8 +276,10 @@ def test_json_that_the_codec_never_writes_is_refused(codec: Codec, text: str, me
         ({"$": "model"}, "value: has the tag 'model', which this version does not know"),
         (
             [{"$": "model", "t": "os:system", "v": {}}],
-            "value[0]: is a 'os:system', and no type of this name is registered in this process;"
-            " import its module, or give the type this name as an alias",
+            (
+                "value[0]: is a 'os:system', and no type of this name is registered in this"
+                " process; import its module, or give the type this name as an alias"
+            ),
         ),
         (
             {"$": "dataclass", "t": "order", "v": {}},
@@ -439,7 +451,6 @@ def test_a_former_name_of_a_member_is_still_read(codec: Codec) -> None:
 
 def test_a_flag_whose_bits_are_no_flag_any_more_is_refused(codec: Codec) -> None:
     """Such a class gives back a plain int."""
-    from enum import EJECT
 
     class Loose(IntFlag, boundary=EJECT):
         A = 1
@@ -471,8 +482,6 @@ def test_reading_imports_nothing(codec: Codec) -> None:
 
 def test_a_decimal_context_does_not_matter(codec: Codec) -> None:
     """A user's context may trap nothing and round to two digits."""
-    from decimal import Context, localcontext
-
     with localcontext(Context(prec=2, traps=[])):
         assert codec.load(codec.dump(Decimal("1.2345"))) == Decimal("1.2345")
         assert refused(codec, {"$": "decimal", "v": "one"}) == "value: is no stored decimal"

@@ -24,28 +24,38 @@ from signoff.errors import CodecError
 
 
 class Order(BaseModel):
+    """A model."""
+
     price: Any = None
     _cache: Any = PrivateAttr(default=None)
 
 
 @dataclass
 class Note:
+    """A dataclass."""
+
     text: Any
     late: Any = field(init=False)
 
 
 @dataclass(slots=True)
 class Slot:
+    """A slotted dataclass with a field that is set later."""
+
     one: Any
     two: Any = field(init=False)
 
 
 class Pair(NamedTuple):
+    """A pair of anything."""
+
     left: Any
     right: Any
 
 
 class Named(NamedTuple):
+    """A named tuple."""
+
     name: str
 
 
@@ -64,18 +74,21 @@ class Items(list[object]):
 
 
 class Colour(Enum):
+    """An enum."""
+
     RED = 1
 
     @classmethod
     @override
     def _missing_(cls, value: object) -> Colour:
-        member = object.__new__(cls)
+        member: Any = object.__new__(cls)
         member._name_, member._value_ = "MADE_UP", value
-        return member
+        made: Colour = member
+        return made
 
 
 class Unregistered(BaseModel):
-    pass
+    """A model that nobody registered."""
 
 
 class Zone(tzinfo):
@@ -89,9 +102,13 @@ class Zone(tzinfo):
     def tzname(self, moment: datetime | None) -> str:
         return "own"
 
+    @override
+    def dst(self, moment: datetime | None) -> timedelta:
+        return timedelta(0)
+
 
 class OwnZoneInfo(ZoneInfo):
-    pass
+    """A zone of a type of its own."""
 
 
 @pytest.fixture(name="codec", scope="module")
@@ -143,8 +160,10 @@ SURROGATE = "has a lone surrogate, which is no character"
         (
             Unregistered(),
             "state",
-            f"is a {Unregistered.__module__}.Unregistered, which is not registered; name it in the"
-            " annotation of the step, gate or state, or register it with the codec",
+            (
+                f"is a {Unregistered.__module__}.Unregistered, which is not registered; name it in"
+                " the annotation of the step, gate or state, or register it with the codec"
+            ),
         ),
         (
             [Path("a")],
@@ -243,7 +262,8 @@ def test_a_required_field_that_was_never_set_is_refused(codec: Codec) -> None:
 
     codec.register(Strict)
 
-    assert refused(codec, Strict.model_construct(name="a")) == ("state.size", "is not set")
+    half: Any = {"name": "a"}
+    assert refused(codec, Strict.model_construct(**half)) == ("state.size", "is not set")
 
 
 def test_the_private_and_extra_members_of_a_model_have_paths_too(codec: Codec) -> None:
@@ -255,9 +275,10 @@ def test_the_private_and_extra_members_of_a_model_have_paths_too(codec: Codec) -
     codec.register(Open)
     order = Order()
     order._cache = NAN
+    extra: Any = {"more": [NAN]}
 
     assert refused(codec, order) == ("state._cache", "NaN cannot be stored")
-    assert refused(codec, Open(more=[NAN])) == ("state.more[0]", "NaN cannot be stored")  # type: ignore[call-arg] - an extra member
+    assert refused(codec, Open(**extra)) == ("state.more[0]", "NaN cannot be stored")
 
 
 STRAY = "is no field, so it would be lost; declare it as one"
@@ -278,10 +299,10 @@ def test_an_attribute_that_is_no_field_is_refused(codec: Codec) -> None:
 def test_a_text_or_tuple_with_attributes_is_refused(codec: Codec) -> None:
     """It is stored as its value alone."""
     lost = "has attributes that would be lost; make its type a dataclass or a pydantic model"
-    word = Word("a")
+    word: Any = Word("a")
     word.seen = True
-    named = LooseNamed("a")
-    named.seen = True  # type: ignore[attr-defined] - that it can is the point
+    named: Any = LooseNamed("a")
+    named.seen = True
 
     assert codec.load(codec.dump(Word("a"))) == "a"
     assert codec.load(codec.dump(LooseNamed("a"))) == ("a",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import types
 from abc import abstractmethod
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Generator
@@ -22,28 +23,40 @@ T = TypeVar("T")
 
 
 class Order(BaseModel):
+    """A model."""
+
     price: int
 
 
 class Other(BaseModel):
+    """Another model."""
+
     price: int
 
 
 class Box(BaseModel, Generic[T]):
+    """A generic model."""
+
     content: T
 
 
 class Colour(Enum):
+    """An enum."""
+
     RED = 1
 
 
 @dataclass
 class Failure(Exception):  # noqa: N818 - a dataclass that is more than its fields
+    """A dataclass that is more than its fields."""
+
     code: int
 
 
 @dataclass
 class Abstract:
+    """A dataclass that cannot have values."""
+
     size: int
 
     @abstractmethod
@@ -52,20 +65,20 @@ class Abstract:
 
 
 class Plain:
-    pass
+    """A class of no kind that can be stored."""
 
 
 class Ordered(OrderedDict[str, int]):
-    pass
+    """A dict with an order of its own."""
 
 
 ORDER = f"{Order.__module__}:Order"
 
 
-def made(name: str, **fields: Any) -> type:
+def made(name: str, **fields: Any) -> Any:
     """Make a model class that looks as if it stood in this module."""
     body = {"__annotations__": fields, "__module__": __name__, "__qualname__": name}
-    return type(BaseModel)(name, (BaseModel,), body)
+    return types.new_class(name, (BaseModel,), exec_body=lambda namespace: namespace.update(body))
 
 
 def test_the_default_name_is_module_and_qualified_name() -> None:
@@ -177,7 +190,7 @@ def test_a_class_that_is_defined_anew_under_an_alias_replaces_it_too() -> None:
     own.register(new)
     own.register(new, name="fresh")
 
-    assert type(own.load(own.dump(new(a=1)))) is new
+    assert isinstance(own.load(own.dump(new(a=1))), new)
     assert '"t":"fresh"' in own.dump(new(a=1))
     with pytest.raises(CodecError, match="is not registered"):
         own.dump(old(a=1))
@@ -188,18 +201,15 @@ def test_generic_models_have_the_names_of_their_arguments() -> None:
     own = Codec()
     away = made("Order", price=int)
     away.__module__ = "elsewhere"
-    own.register(Box[Order])
-    own.register(Box[away])  # type: ignore[valid-type] - a class made just now
-    own.register(Box[list[int]])
+    generic: Any = Box
+    boxes: list[Any] = [generic[argument] for argument in (Order, away, list[int])]
+    for box in boxes:
+        own.register(box)
 
-    texts = [
-        own.dump(Box[Order].model_construct(content=None)),
-        own.dump(Box[away].model_construct(content=None)),  # type: ignore[valid-type] - as above
-        own.dump(Box[list[int]].model_construct(content=None)),
-    ]
+    texts = [own.dump(box.model_construct(content=None)) for box in boxes]
 
-    box = f"{Box.__module__}:Box"
-    names = [f"{box}[{ORDER}]", f"{box}[elsewhere:Order]", f"{box}[list[int]]"]
+    stem = f"{Box.__module__}:Box"
+    names = [f"{stem}[{ORDER}]", f"{stem}[elsewhere:Order]", f"{stem}[list[int]]"]
     assert texts == [f'{{"$":"model","t":"{name}","v":{{"content":null}}}}' for name in names]
 
 
@@ -253,7 +263,7 @@ def test_registering_from_many_threads_loses_nothing() -> None:
     classes = [made(f"Model{number}", a=int) for number in range(200)]
     start = threading.Barrier(4)
 
-    def work(part: list[type]) -> None:
+    def work(part: list[Any]) -> None:
         start.wait()
         for cls in part:
             own.register(cls)

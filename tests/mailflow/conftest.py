@@ -94,5 +94,6 @@ def _trusted_server() -> str | None:
 @pytest.fixture(name="office")
 async def _office(trusted_server: str | None) -> AsyncIterator[Office]:
     mail, clock = MemoryMail(trusted_server=trusted_server), ManualClock()
+    mail.vouches = False
     async with Client(notifiers=[mail], inbox=mail, clock=clock) as client:
         yield Office(client, mail, clock)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from signoff.errors import UnknownOutcomeError
+from signoff.registry import flow_classes
 
 REVIEWER = "brand@acme.example"
 
@@ -120,7 +121,7 @@ class TestWithATrustedServer:
 
     async def test_text_behind_an_approval_does_not_approve_at_high_risk(self, office: Any) -> None:
         """`Approved. Great article!` is asked again."""
-        await office.ask(_grave(office))
+        await office.ask(_grave())
 
         request = await office.hear(
             "Approved. Great article!", **{"Authentication-Results": self.PASSED}
@@ -131,7 +132,7 @@ class TestWithATrustedServer:
 
     async def test_a_vouched_reply_decides_at_high_risk(self, office: Any) -> None:
         """A label alone is enough."""
-        await office.ask(_grave(office))
+        await office.ask(_grave())
 
         request = await office.hear("approved", **{"Authentication-Results": self.PASSED})
 
@@ -163,9 +164,7 @@ class TestWithATrustedServer:
     ) -> None:
         """Only the topmost header is the server's own."""
         asked = await office.ask()
-        raw = office.mail.reply(
-            asked, "approved", headers={"Authentication-Results": self.PASSED}
-        )
+        raw = office.mail.reply(asked, "approved", headers={"Authentication-Results": self.PASSED})
         office.mail._incoming.clear()
         office.mail.receive(
             b"Authentication-Results: mx.acme.example; dmarc=fail header.from=acme.example\n" + raw
@@ -174,9 +173,7 @@ class TestWithATrustedServer:
         assert (await office.now()).status == "pending"
 
 
-def _grave(office: Any) -> Any:
-    from signoff.registry import flow_classes
-
+def _grave() -> Any:
     return flow_classes.get("mailflow.grave_review")
 
 

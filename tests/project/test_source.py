@@ -21,12 +21,15 @@ ALL = [*SOURCE, *TESTS, *sorted((ROOT / "examples").rglob("*.py")), ROOT / "noxf
 ALLOWED_PRAGMAS = 0
 
 EXCEPTION = re.compile(r"noqa|type: *ignore|pyright: *ignore|pragma:")
+DIRECTIVE = r"""\# \s
+    (?: noqa: \s [A-Z]+\d+ (, \s [A-Z]+\d+)*
+      | type: \s ignore\[ [a-z-]+ (, \s? [a-z-]+)* \]
+      | pyright: \s ignore\[ \w+ (, \s? \w+)* \]
+      | pragma: \s no \s (cover | branch | mutate (\s block)?)
+    )"""
+# mypy wants a comment of its own behind a `type: ignore`.
 WITH_REASON = re.compile(
-    r"""\#\ (?: noqa:\ [A-Z]+\d+(,\ [A-Z]+\d+)*
-          | type:\ ignore\[[a-z-]+(,\ ?[a-z-]+)*\]
-          | pyright:\ ignore\[\w+(,\ ?\w+)*\]
-          | pragma:\ no\ (cover|branch|mutate(\ block)?)
-        )\ -\ \w""",
+    rf"{DIRECTIVE} (\s\s{DIRECTIVE})* (\s-\s | \s\s\#\s (?!noqa|type:|pyright:|pragma)) \w",
     re.VERBOSE,
 )
 BANNED = {"dill", "fnmatch", "marshal", "pickle", "shelve"}
@@ -62,7 +65,7 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 @pytest.mark.parametrize("path", ALL, ids=relative)
 def test_every_exception_to_a_rule_has_a_code_and_a_reason(path: Path) -> None:
-    """A `noqa`, `type: ignore` or pragma names its rule and then says why, behind ` - `."""
+    """A `noqa`, `type: ignore` or pragma names its rule and says why, behind ` - ` or ` # `."""
     bare = [
         f"{relative(path)}:{line}: {text}"
         for line, text in comments(path)

@@ -8,6 +8,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+import signoff.testing
+
+# Here, so that pytest rewrites the suite's asserts before a test module names a part of it.
+SUITE = signoff.testing.StoreContract
+
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 
 

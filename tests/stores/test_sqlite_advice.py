@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest

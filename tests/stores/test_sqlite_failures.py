@@ -17,7 +17,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
-from signoff.errors import CodecError, StaleWriteError, StoreUnavailableError
+from signoff.errors import StoreUnavailableError
 from signoff.model.changes import Changes
 from signoff.ports import RequestQuery
 from signoff.stores.sqlite import SQLiteStore
@@ -149,7 +149,9 @@ async def test_a_commit_that_fails_anywhere_is_whole_or_nothing(tmp_path: Path, 
         store.use_clock(SetClock())
         statements = count()
         async with store:
-            setattr(Fails, when, lambda _, step=step, statements=statements: next(statements) == step)
+            setattr(
+                Fails, when, lambda _, step=step, statements=statements: next(statements) == step
+            )
             try:
                 await store.commit(SECOND)
                 break
@@ -349,7 +351,9 @@ async def test_a_damaged_page_is_said_to_be_damaged(tmp_path: Path) -> None:
     async with SQLiteStore(path) as store:
         await store.commit(FIRST)
     with raw(path) as file:
-        (page,) = file.execute("SELECT rootpage FROM sqlite_master WHERE name = 'requests'").fetchone()
+        (page,) = file.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'requests'"
+        ).fetchone()
         (size,) = file.execute("PRAGMA page_size").fetchone()
     content = bytearray(path.read_bytes())
     content[(page - 1) * size : page * size] = b"\xa5" * size

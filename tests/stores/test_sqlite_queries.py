@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,8 +20,8 @@ from signoff.errors import NotFoundError, SealInvalidError, StaleWriteError
 from signoff.model.changes import Changes, Claim, Release
 from signoff.model.run import Occurrence, Run
 from signoff.ports import RequestQuery, RunQuery
-from signoff.stores import sqlite_writes as writes
 from signoff.records import Stored, columns_of
+from signoff.stores import sqlite_writes as writes
 from signoff.stores.sqlite import SQLiteStore
 from signoff.stores.sqlite_schema import migrations
 from signoff.testing.builders import (
@@ -277,7 +278,8 @@ async def test_a_column_that_contradicts_its_record_is_found(
     }
     await reads[table]()
     with raw(store) as file:
-        file.execute(f"UPDATE {table} SET {column} = ?", (TAMPERED[table, column],))
+        statement = f"UPDATE {table} SET {column} = ?"  # noqa: S608 - names of ours
+        file.execute(statement, (TAMPERED[table, column],))
 
     with pytest.raises(SealInvalidError) as caught:
         await reads[table]()
@@ -325,7 +327,7 @@ async def test_an_error_that_is_kept_keeps_no_state_of_the_database(store: SQLit
     await store.commit(writing(a_request("req_1"), a_request("req_2"), a_request("req_3")))
     with raw(store) as file:
         file.execute("UPDATE requests SET risk = 'low' WHERE request_id = 'req_1'")
-    kept = []
+    kept: list[Exception] = []
     for _ in range(3):
         with pytest.raises(SealInvalidError) as caught:
             await store.requests(RequestQuery())
@@ -362,6 +364,37 @@ async def test_what_an_entry_says_of_persons_can_be_erased(store: SQLiteStore) -
         assert file.execute("DELETE FROM audit_personal").rowcount == 1
 
     assert await store.audit("request:req_1") == [replace(first, salt=b"", personal={}), second]
+
+
+async def test_a_lease_ends_at_its_very_instant_in_every_answer(tmp_path: Path) -> None:
+    """What is held is not ready, not due and not unclaimed, until exactly then."""
+    seconds = [100.0]
+    lease = timedelta(seconds=10)
+    async with SQLiteStore(tmp_path / "leases.db", lease_clock=lambda: seconds[0]) as store:
+        await store.commit(
+            Changes(
+                runs=(
+                    sealed(a_run("run_1", status="running")),
+                    sealed(a_run("run_2", status="suspended")),
+                ),
+                signals=(a_signal(run_id="run_2"),),
+                deliveries=(a_delivery(status="sending"),),
+                claims=tuple(an_acquire(who, lease=lease) for who in ("run_1", "run_2", "dlv_1")),
+            )
+        )
+
+        async def free() -> tuple[object, ...]:
+            return (
+                await store.ready(["shop:Order"], limit=9),
+                await store.unclaimed(()),
+                await store.due_deliveries(NOON, limit=9),
+                [claim.subject for claim in await store.live_claims("")],
+            )
+
+        seconds[0] = 109.999
+        assert await free() == ([], {}, [], ["dlv_1", "run_1", "run_2"])
+        seconds[0] = 110.0
+        assert await free() == (["run_1", "run_2"], {"shop:Order": 2}, ["dlv_1"], [])
 
 
 async def test_who_is_asked_is_found_after_every_change(store: SQLiteStore) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -104,7 +105,6 @@ async def test_commits_that_wait_together_share_a_transaction(tmp_path: Path) ->
                 await checkpoint()
 
         assert sorted(made) == list(range(1, BATCH + 9))
-        assert set(made[:BATCH]) == set(range(1, BATCH + 1))
         # That of the job that kept the writer busy, and two more.
         assert Counting.commits == 3
         assert (await store.request("req_1")).version == BATCH + 8
@@ -239,7 +239,7 @@ async def test_loops_of_both_kinds_share_a_store(store: SQLiteStore) -> None:
         assert await store.was_handled(f"{name}:9")
 
     names = ["asyncio 1", "asyncio 2", "trio 1", "trio 2"]
-    threads = [in_own_thread(lambda name=name: work(name), name.split()[0]) for name in names]
+    threads = [in_own_thread(partial(work, name), name.split()[0]) for name in names]
     for thread in threads:
         await anyio.to_thread.run_sync(thread.join)
 

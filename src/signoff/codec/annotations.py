@@ -6,12 +6,11 @@ import dataclasses
 import inspect
 import sys
 import typing
-from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NewType, TypeVar, cast, get_args, get_origin
 
 import typing_extensions
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 _WRAPPERS: Final = frozenset(
     {
@@ -24,6 +23,9 @@ _WRAPPERS: Final = frozenset(
     }
 )
 """What says something about a type and leaves it as it is: it stands first in the brackets."""
+
+_WITHOUT_FIELDS: Final[tuple[type[object], ...]] = (BaseModel, RootModel)
+"""What pydantic annotates on these is its own."""
 
 _ALIASES: Final = (
     typing_extensions.TypeAliasType,
@@ -101,31 +103,29 @@ def is_named_tuple(cls: type[object]) -> bool:
 def alias_value(alias: Any) -> object:
     """Return what a type alias stands for; `Any` where that does not resolve."""
     try:
-        return alias.__value__
+        return _resolved(alias.__value__, alias, {})
     except NameError:
         return Any
 
 
 def hints(cls: type[object]) -> dict[str, object]:
-    """Return the annotations of a class and its bases by name, without those that do not resolve."""
+    """Return the annotations of a class and its bases by name, `Any` for those that do not resolve."""
+    return {
+        name: _resolved(annotation, base, vars(base))
+        for base in reversed(cls.__mro__)
+        if base not in _WITHOUT_FIELDS
+        for name, annotation in inspect.get_annotations(base).items()
+    }
+
+
+def _resolved(annotation: object, owner: Any, names: Mapping[str, object]) -> object:
+    module = sys.modules.get(owner.__module__)
+    alone = type("Alone", (), {"__annotations__": {"it": annotation}})
+    known = vars(module) if module is not None else {}
     try:
-        return typing.get_type_hints(cls, include_extras=True)
+        return typing.get_type_hints(alone, known, {**names}, include_extras=True)["it"]
     except Exception:  # noqa: BLE001 - an annotation is code, which may raise anything
-        return dict(_hints_one_by_one(cls))
-
-
-def _hints_one_by_one(cls: type[object]) -> Iterator[tuple[str, object]]:
-    for base in reversed(cls.__mro__):
-        names = vars(sys.modules.get(base.__module__, typing))
-        for name, annotation in inspect.get_annotations(base).items():
-            alone = SimpleNamespace(__annotations__={name: annotation})
-            try:
-                resolved = typing.get_type_hints(
-                    alone, names, dict(vars(base)), include_extras=True
-                )
-            except Exception:  # noqa: BLE001, S112 - as in `hints`; this one says nothing
-                continue
-            yield name, resolved[name]
+        return Any
 
 
 def bare(annotation: object) -> object:
@@ -139,6 +139,13 @@ def bare(annotation: object) -> object:
             annotation = object if annotation.__bound__ is None else annotation.__bound__
         else:
             return object if annotation is Any else annotation
+
+
+def wrappers(annotation: object) -> Iterator[object]:
+    """Yield what an annotation says about a type from outside: `Required`, `ReadOnly`."""
+    while (origin := get_origin(annotation)) in _WRAPPERS:
+        yield origin
+        annotation = get_args(annotation)[0]
 
 
 def alias_in(annotation: object) -> object:

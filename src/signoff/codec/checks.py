@@ -26,6 +26,7 @@ from signoff.codec.annotations import (
     hints,
     is_named_tuple,
     name_of,
+    wrappers,
 )
 from signoff.codec.walk import ELEMENT, KEYS, at_any_key
 from signoff.model.values import at_index, at_key
@@ -215,8 +216,16 @@ def _member_mismatches(cls: Any, value: dict[str, object]) -> Iterator[Mismatch 
     for name, annotation in _kept_hints(cls).items():
         if name in value:
             yield _under(at_key(name), mismatch(value[name], annotation))
-        elif name in cls.__required_keys__:
-            yield Mismatch(at_key(name), name_of(annotation), "nothing")
+        elif _is_required(cls, name, annotation):
+            yield Mismatch(at_key(name), name_of(bare(annotation)), "nothing")
+
+
+def _is_required(cls: Any, name: str, annotation: object) -> bool:
+    # `__required_keys__` is wrong where the class statement saw its annotations as text.
+    words = set(wrappers(annotation))
+    if words & {typing_extensions.Required, typing_extensions.NotRequired}:
+        return typing_extensions.Required in words
+    return name in cls.__required_keys__
 
 
 _kept_hints = lru_cache(maxsize=_KEPT)(hints)

@@ -278,7 +278,8 @@ class Codec:
     def _encode_set(self, tag: str, value: set[object] | frozenset[object], depth: int) -> Tree:
         inside = deeper(depth, _TAGGED_LEVELS)
         try:
-            trees = [self._encoders[type(one)](one, inside) for one in tuple(value)]
+            # A copy, as in `_encode_dict`; only `copy` is done in one go.
+            trees = [self._encoders[type(one)](one, inside) for one in value.copy()]
         except Fault as fault:
             fault.under(ELEMENT, value)
             raise

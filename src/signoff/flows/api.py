@@ -10,7 +10,13 @@ import anyio
 
 from signoff.audit.ledger import Event
 from signoff.bell import Bell
-from signoff.errors import CodecError, ConfigurationError, RunError, SealInvalidError, StaleWriteError
+from signoff.errors import (
+    CodecError,
+    ConfigurationError,
+    RunError,
+    SealInvalidError,
+    StaleWriteError,
+)
 from signoff.flows.executor import Executor, NewRun
 from signoff.flows.flow import Flow, stored_name
 from signoff.model.changes import Changes, Signal, SignalKind, Task
@@ -88,7 +94,7 @@ class Flows:
                 return run.model_copy(update={"status": "running"})
         return run
 
-    async def wait(self, run_id: str, *, timeout: timedelta | None = None) -> Run:
+    async def wait(self, run_id: str, *, timeout: timedelta | None = None) -> Run:  # noqa: ASYNC109 - the run as it stands then is no error
         """
         Return a run once it has ended, or as it stands after `timeout` of real time.
 

@@ -3,114 +3,43 @@ One attempt at one step: what the gated calls, `once` and child flows inside it 
 
 Whatever was journaled in an earlier attempt is met again and not repeated. All work on the
 store, and every approved body of a coroutine function, runs in tasks of the executor's own, so
-that a suspension or a cancelled task group in the step cancels none of it.
+that a suspension or a cancelled task group in the step cancels none of it. A body that is not
+one runs in the thread that waits for it, and such a task waits with it.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
+import os
 import threading
 import traceback
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn, Protocol, TypeVar, cast
+from queue import SimpleQueue
+from typing import Final, Generic, NoReturn, Protocol, TypeVar, cast
 
 import anyio
-from anyio import from_thread, to_thread
+from anyio import from_thread
 from anyio.abc import TaskGroup
 from anyio.lowlevel import EventLoopToken, current_token
 from typing_extensions import override
 
 from signoff.context import Scope, Suspend
-from signoff.errors import (
-    ApprovalBlocked,
-    ApprovalCancelled,
-    ApprovalError,
-    ApprovalExpired,
-    ApprovalRejected,
-    CodecError,
-    ConfigurationError,
-    SealInvalidError,
-)
-from signoff.flows.drafts import (
-    MAX_ATTEMPTS,
-    call_digest,
-    call_request,
-    doubt_request,
-    encrypted_arguments,
-    hidden_place,
-    shown_arguments,
-)
-from signoff.flows.failures import raised_again, recorded
-from signoff.flows.session import Blocked, Lost, Part, Session, call_key, find_call, with_call
-from signoff.model.changes import Changes, Signal
-from signoff.model.decision import Resolution
-from signoff.model.gate import Done, GateCall, GateSpec, NotDone, Unknown, Verdict
-from signoff.model.request import CallIdentity, Request
-from signoff.model.run import BlockedReason, Call, Occurrence
-from signoff.model.values import Tree, one_line
-from signoff.rules.lifecycle import Cancel
-from signoff.rules.deadlines import may_start
-from signoff.security.hidden import decrypt
+from signoff.errors import ApprovalRejected, CodecError, ConfigurationError
+from signoff.flows.asking import Asking
+from signoff.flows.calls import WAITS, Answer, CallKey, Calls, Permit, Plan, Settled
+from signoff.flows.drafts import call_digest
+from signoff.flows.performing import call_with, perform, refuse_in_body, run_body
+from signoff.flows.session import Blocked, Lost, Part, Session
+from signoff.model.gate import GateCall, GateSpec
+from signoff.model.run import Call
 
 _log = logging.getLogger("signoff.flows")
 
 T = TypeVar("T")
-CallKey = tuple[str, str, str, int]
 
-MAX_DRIFTS: Final = 3
-_inside_body: ContextVar[bool] = ContextVar("signoff_inside_body", default=False)
-_PACKAGE: Final = str(Path(__file__).resolve().parent.parent)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permit:
-    """
-    Leave to run an approved body once.
-
-    Attributes:
-        key: Which call.
-        arguments: Exactly what was approved, decoded anew, with the live ones added.
-    """
-
-    key: CallKey
-    arguments: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """
-    What a call came to without running its body now.
-
-    Attributes:
-        value: What it returns.
-        error: What it raises, if it does.
-    """
-
-    value: object = None
-    error: Exception | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Plan:
-    """
-    What one look at some calls wants to commit.
-
-    Attributes:
-        calls: New versions of journaled calls.
-        dropped: Calls that others take the place of.
-        parts: What else goes into the commit.
-    """
-
-    calls: list[Call] = field(default_factory=list[Call])
-    dropped: list[Call] = field(default_factory=list[Call])
-    parts: list[Part] = field(default_factory=list[Part])
+_PACKAGE: Final = str(Path(__file__).resolve().parent.parent) + os.sep
 
 
 class Begun(Part, Protocol):
@@ -141,15 +70,6 @@ class Children(Protocol):
         ...
 
 
-class _Waits:
-    """A call that waits for a human."""
-
-
-_WAITS: Final = _Waits()
-
-Answer = Permit | Settled | _Waits
-
-
 @dataclass(slots=True, eq=False)
 class Attempt(Scope):
     """
@@ -160,11 +80,8 @@ class Attempt(Scope):
         occurrence_id: The execution of the step.
         tasks: Where the executor's own tasks live.
         children: Runs child flows.
-        lenient: Whether new questions are asked although journaled calls were not met yet,
-            because an earlier attempt has met them later.
+        lenient: Whether new questions are asked although journaled calls were not met yet.
         suspended: Whether the suspend signal was raised.
-        deferred: Whether it was raised for a call that was not asked about yet.
-        blocked: Why the run needs a person, when the attempt came upon that.
         lost: Whether another holder has the run.
         broken: What the store failed with, so that the attempt is void.
     """
@@ -175,594 +92,232 @@ class Attempt(Scope):
     children: Children
     lenient: bool = False
     suspended: bool = False
-    deferred: bool = False
-    blocked: Blocked | None = None
     lost: bool = False
     broken: Exception | None = None
-    _met: set[CallKey] = field(default_factory=set[CallKey])
-    _counted: Counter[CallKey] = field(default_factory=Counter[CallKey])
-    _asking: anyio.Lock = field(default_factory=anyio.Lock)
+    _calls: Calls = field(init=False)
+    _asking: Asking = field(init=False)
     _token: EventLoopToken = field(default_factory=current_token)
     _loop_thread: int = field(default_factory=threading.get_ident)
     _place: str = ""
 
-    @property
-    def run_id(self) -> str:  # type: ignore[override] - a read-only view
-        """The run."""
-        return self.session.run.run_id
-
-    @property
-    def occurrence(self) -> Occurrence:
-        """The occurrence as it was last stored."""
-        return self.session.journal[self.occurrence_id]
+    def __post_init__(self) -> None:
+        self._calls = Calls(self.session, self.occurrence_id)
+        self._asking = Asking(self._calls, lenient=self.lenient)
 
     # What user code calls.
 
     @override
     async def call(self, calls: Sequence[GateCall]) -> Sequence[object]:
-        self._refuse_in_body()
+        refuse_in_body()
+        self._refuse_other_loop(", ".join(call.spec.name for call in calls))
         self._raise_again()
-        results = await self._own(lambda: self._ask_and_perform(calls))
-        return self._returned(calls, results)
+        answers = await self._own(lambda: self._ask_and_perform(calls))
+        return [self._returned(answer, call) for answer, call in zip(answers, calls, strict=True)]
 
     @override
     def call_blocking(self, call: GateCall) -> object:
-        self._refuse_in_body()
+        refuse_in_body()
         self._refuse_on_loop(call.spec.name)
         self._raise_again()
-        (answer,) = self._from_thread(lambda: self._ask([call]))
-        if isinstance(answer, Permit):
-            answer = self._perform_here(call, answer)
-        return self._returned([call], [answer])[0]
+        thread = _CallingThread(self._token)
+        body = thread.run_body
+        (answer,) = self._from_thread(thread, lambda: self._ask_and_perform([call], body))
+        return self._returned(answer, call)
 
     @override
     async def once(self, name: str, body: Callable[[], Awaitable[object]]) -> object:
+        self._refuse_other_loop(f"once({name!r})")
         self._raise_again()
         key: CallKey = ("once", name, "", 0)
-        if key in self._met:
+        if key in self._calls.met:
             raise ConfigurationError(f"once({name!r}) is used twice in one step; give each a name")
-        self._met.add(key)
-        found = find_call(self.occurrence, key)
+        self._calls.met.add(key)
+        found = self._calls.find(key)
         if found is None:
-            result = await body()
-            tree = self.session.shop.codec.to_tree(result, path=f"once({name!r})")
-            call = Call(kind="once", name=name, digest="", status="done", result=tree)
-            await self._own(lambda: self._journal(call))
-            return result
-        return self.session.shop.codec.from_tree(found.result, path=f"once({name!r})")
+            try:
+                result = await body()
+                tree = self._calls.codec.to_tree(result, path=f"once({name!r})")
+            except BaseException:
+                # Nothing is journaled, so the step may try again under this name.
+                self._calls.met.discard(key)
+                raise
+            found = Call(kind="once", name=name, digest="", status="done", result=tree)
+            plan = Plan(calls=[found])
+            await self._own(lambda: self._calls.write(plan))
+        return self._calls.codec.from_tree(found.result, path=f"once({name!r})")
 
     @override
     async def child(self, flow: object, inputs: Mapping[str, object] | None) -> object:
-        self._refuse_in_body()
+        refuse_in_body()
+        self._refuse_other_loop(type(flow).__name__)
         self._raise_again()
-        result = await self._own(lambda: self._child(flow, inputs or {}))
-        return self._returned([], [result])[0]
+        return self._returned(await self._own(lambda: self._child(flow, inputs or {})))
 
     @override
     def child_blocking(self, flow: object, inputs: Mapping[str, object] | None) -> object:
-        self._refuse_in_body()
+        refuse_in_body()
         self._refuse_on_loop(type(flow).__name__)
         self._raise_again()
-        result = self._from_thread(lambda: self._child(flow, inputs or {}))
-        return self._returned([], [result])[0]
+        thread = _CallingThread(self._token)
+        return self._returned(self._from_thread(thread, lambda: self._child(flow, inputs or {})))
 
     # What the executor asks when the step has ended.
 
+    @property
+    def blocked(self) -> Blocked | None:
+        """Why the run needs a person, when the attempt came upon that."""
+        return self._calls.blocked
+
+    @property
+    def deferred(self) -> bool:
+        """Whether a call was put off, because journaled ones were not met yet."""
+        return bool(self._asking.deferred)
+
     def unmet(self) -> tuple[Call, ...]:
-        """Return the journaled calls that this attempt did not come to."""
-        return tuple(call for call in self.occurrence.calls if call_key(call) not in self._met)
+        """Return the journaled calls that this attempt did not come to, although it has to."""
+        return self._calls.unmet()
+
+    async def missed(self) -> Blocked:
+        """Say what the step was to call and did not, and what it did instead."""
+        return await self._asking.missed()
 
     def note_swallowed(self) -> None:
         """Say where the signal was raised that the step's own code has swallowed."""
         _log.warning(
             "step %s of %s swallowed the suspend signal raised at %s; it is suspended all the same."
             " Do not catch BaseException around gated calls",
-            self.occurrence.step,
-            self.run_id,
+            self._calls.occurrence.step,
+            self._calls.run_id,
             self._place,
         )
 
-    # Asking.
+    # Asking, and running what was approved.
 
-    async def _ask_and_perform(self, calls: Sequence[GateCall]) -> list[Answer]:
-        answers = await self._ask(calls)
-        if any(answer is _WAITS for answer in answers):
+    async def _ask_and_perform(
+        self,
+        calls: Sequence[GateCall],
+        body: Callable[[GateSpec, Mapping[str, object]], Awaitable[object]] = run_body,
+    ) -> list[Answer]:
+        answers = await self._asking.answers(calls)
+        if WAITS in answers:
             return answers
         return [
-            await self._perform(call, answer) if isinstance(answer, Permit) else answer
+            await perform(self._calls, call.spec, answer, body)
+            if isinstance(answer, Permit)
+            else answer
             for call, answer in zip(calls, answers, strict=True)
         ]
-
-    async def _ask(self, calls: Sequence[GateCall]) -> list[Answer]:
-        async with self._asking:
-            plan = Plan()
-            answers = [await self._answer(call, plan) for call in calls]
-            if plan.calls:
-                await self._carry_out(plan)
-            return answers
-
-    async def _answer(
-        self, call: GateCall, plan: Plan
-    ) -> Answer:
-        try:
-            found, payload_json = self._find(call)
-            if found is None:
-                return await self._new(call, payload_json, plan)
-            self._met.add(call_key(found))
-            return await self._settle(call, found, plan)
-        except SealInvalidError as error:
-            return self._block("seal_invalid", f"{error.record_id}: {error.field}")
-        except (ConfigurationError, CodecError) as error:
-            return Settled(error=error)
-
-    def _find(self, call: GateCall) -> tuple[Call | None, str]:
-        """Return the journaled call that this one is, and this one's payload."""
-        first: tuple[CallKey, str] | None = None
-        keyring = self.session.shop.keyring
-        kids = [key.kid for key in keyring.keys if keyring.usable(key.kid, "commitment")]
-        for kid in kids if call.spec.hidden else kids[:1]:
-            payload_json = self._payload(call, kid)
-            base: CallKey = ("gate", call.spec.name, call_digest(payload_json), 0)
-            key = (*base[:3], self._counted[base])
-            first = first or (key, payload_json)
-            found = find_call(self.occurrence, key) or self._by_alias(call.spec, key)
-            if found is not None:
-                self._counted[base] += 1
-                return found, payload_json
-        (key, payload_json) = cast("tuple[CallKey, str]", first)
-        return None, payload_json
-
-    def _by_alias(self, spec: GateSpec, key: CallKey) -> Call | None:
-        keys = [(key[0], alias, key[2], key[3]) for alias in spec.aliases]
-        return next((call for each in keys if (call := find_call(self.occurrence, each))), None)
-
-    def _payload(self, call: GateCall, kid: int) -> str:
-        shown = shown_arguments(
-            call,
-            keyring=self.session.shop.keyring,
-            kid=kid,
-            run_id=self.run_id,
-            codec=self.session.shop.codec,
-        )
-        return self.session.shop.codec.dump(shown, path=call.spec.name)
-
-    async def _new(
-        self, call: GateCall, payload_json: str, plan: Plan
-    ) -> Answer:
-        spec = call.spec
-        unmet = [each for each in self.unmet() if each.kind != "once"]
-        same_gate = [each for each in unmet if each.name in {spec.name, *spec.aliases}]
-        if not self.occurrence.live:
-            return _WAITS
-        if same_gate and not self.lenient:
-            return await self._drifted(call, payload_json, same_gate[0], plan)
-        if unmet and not self.lenient:
-            # Perhaps a sibling task comes to the unmet call yet; until then nothing new is asked.
-            self.deferred = True
-            return _WAITS
-        key = self._next_key(spec.name, payload_json)
-        plan.calls.append(
-            await self._opened(call, payload_json, nth=key[3], attempt=1, plan=plan)
-        )
-        self._met.add(key)
-        return _WAITS
-
-    def _next_key(self, gate: str, payload_json: str) -> CallKey:
-        base: CallKey = ("gate", gate, call_digest(payload_json), 0)
-        key = (*base[:3], self._counted[base])
-        self._counted[base] += 1
-        return key
-
-    async def _opened(
-        self,
-        call: GateCall,
-        payload_json: str,
-        *,
-        nth: int,
-        attempt: int,
-        plan: Plan,
-        drifts: int = 0,
-        note: str = "",
-    ) -> Call:
-        shop = self.session.shop
-        identity = CallIdentity(
-            occurrence_id=self.occurrence_id,
-            gate=call.spec.name,
-            digest=call_digest(payload_json),
-            nth=nth,
-            attempt=attempt,
-        )
-        draft = call_request(
-            call,
-            run=self.session.run,
-            identity=identity,
-            payload_json=payload_json,
-            policy=shop.policy,
-            now=await self.session.now(),
-            note=note,
-        )
-        plan.parts.append(shop.desk.open(draft, actor=self.session.run.requester or "flow"))
-        return Call(
-            kind="gate",
-            name=identity.gate,
-            digest=identity.digest,
-            nth=nth,
-            attempt=attempt,
-            request_id=draft.request_id,
-            drifts=drifts,
-            hidden=encrypted_arguments(
-                call, keyring=shop.keyring, run_id=self.run_id, codec=shop.codec
-            ),
-        )
-
-    async def _drifted(
-        self,
-        call: GateCall,
-        payload_json: str,
-        old: Call,
-        plan: Plan,
-    ) -> Answer:
-        spec = call.spec
-        if spec.on_drift == "use_approved":
-            self._met.add(call_key(old))
-            return await self._settle(call, old, plan)
-        request = await self.session.shop.desk.load(old.request_id)
-        if spec.on_drift == "block" or old.drifts == MAX_DRIFTS:
-            return self._block(
-                "drift",
-                f"{spec.name} was asked about {request.payload_json}"
-                f" and the replay calls it with {payload_json}",
-            )
-        if request.status == "pending":
-            plan.parts.append(
-                await self.session.shop.desk.end(
-                    request,
-                    Cancel(by="flow", reason="superseded", channel="timer"),
-                    now=await self.session.now(),
-                )
-            )
-        key = self._next_key(spec.name, payload_json)
-        renewed = await self._opened(
-            call, payload_json, nth=key[3], attempt=1, plan=plan, drifts=old.drifts + 1
-        )
-        plan.dropped.append(old)
-        plan.calls.append(renewed)
-        self._met.add(key)
-        return _WAITS
-
-    async def _settle(
-        self, call: GateCall, found: Call, plan: Plan
-    ) -> Answer:
-        codec = self.session.shop.codec
-        if found.status == "done":
-            result = codec.from_tree(found.result, call.spec.returns, path=call.spec.name)
-            return Settled(result)
-        if found.status == "failed" and found.failure is not None:
-            return Settled(error=raised_again(found.failure, run_id=self.run_id, codec=codec))
-        if not found.request_id:
-            _none, payload_json = self._find_again(call, found)
-            plan.calls.append(
-                await self._opened(
-                    call,
-                    payload_json,
-                    nth=found.nth,
-                    attempt=found.attempt,
-                    plan=plan,
-                    note="asked again after a failure",
-                )
-            )
-            return _WAITS
-        request = await self.session.shop.desk.load(found.request_id)
-        self._check_identity(request, found)
-        if found.status == "started":
-            return await self._doubt(call, found, request, plan)
-        return await self._decided(call, found, request)
-
-    def _find_again(self, call: GateCall, found: Call) -> tuple[Call, str]:
-        kids = [key.kid for key in self.session.shop.keyring.keys if key.state != "retired"]
-        payloads = [self._payload(call, kid) for kid in kids]
-        return found, next(each for each in payloads if call_digest(each) == found.digest)
-
-    def _check_identity(self, request: Request, found: Call) -> None:
-        identity = request.identity
-        mine = (self.occurrence_id, found.name, found.digest, found.nth)
-        if (
-            identity is None
-            or request.run_id != self.run_id
-            or (identity.occurrence_id, identity.gate, identity.digest, identity.nth) != mine
-        ):
-            raise SealInvalidError(request.request_id, "identity", run_id=self.run_id)
-
-    async def _decided(self, call: GateCall, found: Call, request: Request) -> Answer:
-        now = await self.session.now()
-        end = request.resolution
-        if end is None:
-            return _WAITS
-        if end.status == "approved" and may_start(request, now):
-            return self._permit(call, found, request)
-        error = _refusal(request)
-        await self._journal(
-            found.model_copy(
-                update={
-                    "status": "failed",
-                    "failure": recorded(error, self.session.shop.codec),
-                }
-            )
-        )
-        return Settled(error=error)
-
-    def _permit(self, call: GateCall, found: Call, request: Request) -> Permit:
-        spec, codec = call.spec, self.session.shop.codec
-        tree = cast("dict[str, Tree]", request.payload_tree)
-        arguments: dict[str, object] = {}
-        for name, each in tree.items():
-            if name in found.hidden:
-                text = decrypt(
-                    self.session.shop.keyring,
-                    found.hidden[name],
-                    place=hidden_place(self.run_id, name),
-                ).decode()
-                arguments[name] = codec.load(text, path=name)
-            else:
-                arguments[name] = codec.from_tree(each, spec.annotation(name), path=name)
-        return Permit(key=call_key(found), arguments={**arguments, **call.live})
-
-    # Performing.
-
-    async def _perform(self, call: GateCall, permit: Permit) -> Settled:
-        await self._start(permit.key)
-        try:
-            with anyio.CancelScope(shield=True), _in_body():
-                result = await _invoke(call.spec, permit.arguments)
-        except Exception as error:  # noqa: BLE001 - whatever the body raises is its result
-            return await self._finish(permit.key, error=error)
-        return await self._finish(permit.key, result=result)
-
-    def _perform_here(self, call: GateCall, permit: Permit) -> Settled:
-        self._from_thread(lambda: self._start(permit.key))
-        try:
-            with _in_body():
-                result = call_with(call.spec, permit.arguments)
-        except Exception as raised:  # noqa: BLE001 - whatever the body raises is its result
-            error = raised
-            return self._from_thread(lambda: self._finish(permit.key, error=error))
-        return self._from_thread(lambda: self._finish(permit.key, result=result))
-
-    async def _start(self, key: CallKey) -> None:
-        session = self.session
-        if not session.may_start():
-            raise Lost
-        await self._mark(key, remaining=True, status="started", fencing=session.held.fencing)
-        if not session.may_start():
-            # The process stood still between the commit and here; another may have the run.
-            await self._mark(key, status="waiting", fencing=0)
-            raise Lost
-
-    async def _finish(
-        self, key: CallKey, *, result: object = None, error: Exception | None = None
-    ) -> Settled:
-        codec = self.session.shop.codec
-        tree: Tree = None
-        if error is None:
-            try:
-                tree = codec.to_tree(result, path=f"{key[1]} result")
-            except CodecError as unstorable:
-                error = unstorable
-        failure = recorded(error, codec) if error else None
-        try:
-            await self._mark(
-                key, status="failed" if failure else "done", result=tree, failure=failure
-            )
-        except Lost:
-            await self._report_late(key, result=tree, error=failure.message if failure else "")
-            raise
-        if error is not None:
-            return Settled(error=error)
-        # Exactly what a replay would return, so that the first pass cannot differ from it.
-        return Settled(codec.from_tree(tree, path=f"{key[1]} result"))
-
-    async def _report_late(self, key: CallKey, *, result: Tree, error: str) -> None:
-        held = self.session.held
-        signal = Signal(
-            run_id=self.run_id,
-            cause=f"late:{self.occurrence_id}:{key[1]}:{key[2]}:{key[3]}:{held.fencing}",
-            kind="late_result",
-            facts={
-                "occurrence_id": self.occurrence_id,
-                "gate": key[1],
-                "digest": key[2],
-                "nth": key[3],
-                "fencing": held.fencing,
-                "result": result,
-                "error": error,
-            },
-            created_at=await self.session.now(),
-        )
-        await self.session.shop.store.commit(Changes(signals=(signal,)))
-
-    async def _mark(self, key: CallKey, *, remaining: bool = False, **update: object) -> None:
-        def change(one: Occurrence) -> Occurrence:
-            found = cast("Call", find_call(one, key))
-            return with_call(one, found.model_copy(update=update))
-
-        margin = self.session.start_margin if remaining else None
-        await self.session.update_call(self.occurrence_id, change, remaining=margin)
-
-    async def _journal(self, call: Call) -> None:
-        await self._carry_out(Plan(calls=[call]))
-
-    async def _carry_out(self, plan: Plan) -> None:
-        gone = {call_key(each) for each in plan.dropped}
-
-        def change(one: Occurrence) -> Occurrence:
-            kept = tuple(each for each in one.calls if call_key(each) not in gone)
-            one = one.model_copy(update={"calls": kept})
-            for call in plan.calls:
-                one = with_call(one, call)
-            return one
-
-        await self.session.update_call(self.occurrence_id, change, parts=plan.parts)
-
-    # In doubt.
-
-    async def _doubt(
-        self, call: GateCall, found: Call, request: Request, plan: Plan
-    ) -> Answer:
-        if found.doubt_request_id:
-            doubt = await self.session.shop.desk.load(found.doubt_request_id)
-            return await self._doubt_answered(call, found, request, doubt)
-        permit = self._permit(call, found, request)
-        verdict = await _verdict(call.spec, permit.arguments)
-        if isinstance(verdict, Done):
-            return await self._happened(call.spec, permit.key, cast("Done[object]", verdict).result)
-        late = await self._late(found)
-        stopped = call.spec.idempotent or late is not None
-        if isinstance(verdict, NotDone) and stopped and found.attempt < MAX_ATTEMPTS:
-            return await self._again(permit, found)
-        draft = doubt_request(request, found, now=await self.session.now(), late=_in_words(late))
-        plan.parts.append(self.session.shop.desk.open(draft, actor="signoff"))
-        plan.calls.append(found.model_copy(update={"doubt_request_id": draft.request_id}))
-        return self._block("in_doubt", f"{call.spec.name}: request {draft.request_id} asks")
-
-    async def _doubt_answered(
-        self, call: GateCall, found: Call, request: Request, doubt: Request
-    ) -> Answer:
-        end = doubt.resolution
-        if end is None:
-            return self._block("in_doubt", f"{call.spec.name}: request {doubt.request_id} asks")
-        permit = self._permit(call, found, request)
-        if end.outcome == "happened":
-            result = self.session.shop.codec.load(doubt.payload_json) if end.edited else None
-            return await self._happened(call.spec, permit.key, result)
-        if end.outcome == "run_again":
-            return await self._again(permit, found)
-        error = ApprovalCancelled(doubt.request_id, reason="abandoned when its end was in doubt")
-        failure = recorded(error, self.session.shop.codec)
-        await self._mark(permit.key, status="failed", failure=failure)
-        return Settled(error=error)
-
-    async def _happened(self, spec: GateSpec, key: CallKey, result: object) -> Settled:
-        codec = self.session.shop.codec
-        tree = codec.to_tree(result, path=f"{spec.name} result")
-        await self._mark(key, status="done", result=tree)
-        return Settled(codec.from_tree(tree, path=f"{spec.name} result"))
-
-    async def _again(self, permit: Permit, found: Call) -> Permit:
-        await self._mark(
-            permit.key, status="waiting", attempt=found.attempt + 1, doubt_request_id=""
-        )
-        return permit
-
-    async def _late(self, found: Call) -> Signal | None:
-        mine = (self.occurrence_id, found.name, found.digest, found.nth, found.fencing)
-        for signal in await self.session.shop.store.late_results(self.run_id):
-            facts = signal.facts
-            names = ("occurrence_id", "gate", "digest", "nth", "fencing")
-            if tuple(facts[name] for name in names) == mine:
-                return signal
-        return None
 
     # Child flows.
 
     async def _child(self, flow: object, inputs: Mapping[str, object]) -> Answer:
-        codec = self.session.shop.codec
-        try:
-            digest = call_digest(codec.dump(dict(inputs), path="inputs"))
-        except CodecError as error:
-            return Settled(error=error)
-        base: CallKey = ("child", self.children.name_of(flow), digest, 0)
-        key: CallKey = (*base[:3], self._counted[base])
-        self._counted[base] += 1
-        found = find_call(self.occurrence, key)
+        calls, name = self._calls, self.children.name_of(flow)
+        digest = call_digest(calls.codec.dump(dict(inputs), path="inputs"))
+        key = calls.next_key("child", name, digest)
+        calls.count("child", name, digest)
+        found = calls.find(key)
         if found is None:
-            unmet = [each for each in self.unmet() if each.kind != "once"]
-            if not self.lenient and any(each.name == key[1] for each in unmet):
-                return self._block("drift", f"{key[1]} was begun with other inputs")
-            if unmet and not self.lenient:
-                self.deferred = True
-                return _WAITS
-        self._met.add(key)
+            unmet = () if self.lenient else calls.unmet()
+            if any(each.name == name for each in unmet):
+                return calls.block("drift", f"{name} was begun with other inputs")
+            if unmet:
+                self._asking.deferred = self._asking.deferred or name
+            if unmet or not calls.occurrence.live:
+                return WAITS
+        calls.met.add(key)
         if found is not None and found.status == "done":
-            return Settled(codec.from_tree(found.result, path=key[1]))
-        if found is None:
-            begun = await self.children.begin(flow, inputs, parent=self.session, step=self.occurrence_id)
-            found = Call(
-                kind="child", name=key[1], digest=digest, nth=key[3], child_run_id=begun.run_id
-            )
-            await self._carry_out(Plan(calls=[found], parts=[begun]))
-            await self.children.drive(begun, flow)
-        return await self._child_end(key, found.child_run_id)
+            return Settled(calls.codec.from_tree(found.result, path=name))
+        child_run_id = found.child_run_id if found else await self._begun(flow, inputs, key)
+        return await self._child_end(key, child_run_id)
+
+    async def _begun(self, flow: object, inputs: Mapping[str, object], key: CallKey) -> str:
+        _, name, digest, nth = key
+        begun = await self.children.begin(
+            flow, inputs, parent=self.session, step=self.occurrence_id
+        )
+        call = Call(kind="child", name=name, digest=digest, nth=nth, child_run_id=begun.run_id)
+        await self._calls.write(Plan(calls=[call], parts=[begun]))
+        await self.children.drive(begun, flow)
+        return begun.run_id
 
     async def _child_end(self, key: CallKey, run_id: str) -> Answer:
         end = await self.children.end_of(run_id)
         if end is None:
-            return _WAITS
+            return WAITS
         if end.error is None:
-            tree = self.session.shop.codec.to_tree(end.value, path=key[1])
-            await self._mark(key, status="done", result=tree)
+            tree = self._calls.codec.to_tree(end.value, path=key[1])
+            await self._calls.mark(key, status="done", result=tree)
         return end
 
     # The odds and ends of being called from anywhere.
 
     async def _own(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` in a task that no cancellation of the step's own tasks reaches."""
+        outcome = _Outcome[T]()
         ended = anyio.Event()
-        result: list[T] = []
-        raised: list[Exception] = []
 
         async def run() -> None:
             try:
-                result.append(await work())
-            except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
-                raised.append(error)
-                self._note(error)
+                await self._record(outcome, work)
             finally:
                 ended.set()
 
-        self.tasks.start_soon(run)
+        self._begin(run)
         await ended.wait()
-        return self._unwrapped(result, raised)
+        return self._unwrapped(outcome)
 
-    def _from_thread(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run `work` on the loop and wait for it in this thread."""
-        result: list[T] = []
-        raised: list[Exception] = []
+    def _from_thread(self, thread: _CallingThread, work: Callable[[], Awaitable[T]]) -> T:
+        """Run `work` in such a task, and wait for it in this thread, which lends a hand."""
+        outcome = _Outcome[T]()
 
         async def run() -> None:
             try:
-                result.append(await work())
-            except Exception as error:  # noqa: BLE001 - it is raised in the thread
-                raised.append(error)
-                self._note(error)
+                await self._record(outcome, work)
+            finally:
+                thread.let_go()
 
-        from_thread.run(run, token=self._token)
-        return self._unwrapped(result, raised)
+        from_thread.run_sync(self._begin, run, token=self._token)
+        thread.serve()
+        return self._unwrapped(outcome)
 
-    def _unwrapped(self, result: list[T], raised: list[Exception]) -> T:
-        if not raised:
-            return result[0]
-        if isinstance(raised[0], Lost) or self.broken is raised[0]:
-            self._suspend()
-        raise raised[0]
+    def _begin(self, run: Callable[[], Coroutine[object, object, None]]) -> None:
+        try:
+            self.tasks.start_soon(run)
+        except RuntimeError as closed:
+            raise ConfigurationError(
+                f"step {self._calls.occurrence.step!r} has ended, and a task or thread that it"
+                " left behind makes a gated call; let the step wait for what it begins"
+            ) from closed
 
-    def _note(self, error: Exception) -> None:
-        if isinstance(error, Lost):
+    async def _record(self, outcome: _Outcome[T], work: Callable[[], Awaitable[T]]) -> None:
+        try:
+            outcome.value.append(await work())
+        except (CodecError, ConfigurationError) as error:
+            outcome.error = error
+        except Lost:
             self.lost = True
-        elif not isinstance(error, (CodecError, ConfigurationError)):
+        except Exception as error:  # noqa: BLE001 - the attempt is void, and the drive raises it
             # The store failed: nobody may go on in this step as if it had not.
             self.broken = error
 
-    def _returned(self, calls: Sequence[GateCall], answers: Sequence[Answer]) -> Sequence[object]:
-        if self.blocked or any(answer is _WAITS for answer in answers):
+    def _unwrapped(self, outcome: _Outcome[T]) -> T:
+        if outcome.error is not None:
+            raise outcome.error
+        if not outcome.value:
             self._suspend()
-        returning = [call.spec.on_reject == "return" for call in calls] or [False]
-        values: list[object] = []
-        for answer, returns in zip(answers, returning, strict=True):
-            error = cast("Settled", answer).error
-            if error is not None and not (returns and isinstance(error, ApprovalRejected)):
-                raise error
-            values.append(error or cast("Settled", answer).value)
-        return values
+        return outcome.value[0]
+
+    def _returned(self, answer: Answer, call: GateCall | None = None) -> object:
+        if answer is WAITS or self.blocked:
+            self._suspend()
+        settled = cast("Settled", answer)
+        error = settled.error
+        returns = call is not None and call.spec.on_reject == "return"
+        if error is None:
+            return settled.value
+        if returns and isinstance(error, ApprovalRejected):
+            return error
+        raise error
 
     def _suspend(self) -> NoReturn:
         self.suspended = True
@@ -773,10 +328,6 @@ class Attempt(Scope):
         if self.suspended:
             self._suspend()
 
-    def _block(self, reason: BlockedReason, detail: str) -> Answer:
-        self.blocked = self.blocked or Blocked(reason=reason, detail=detail)
-        return _WAITS
-
     def _refuse_on_loop(self, name: str) -> None:
         if threading.get_ident() == self._loop_thread:
             raise ConfigurationError(
@@ -784,79 +335,61 @@ class Attempt(Scope):
                 " make it async, or call it through signoff.to_thread"
             )
 
-    def _refuse_in_body(self) -> None:
-        if _inside_body.get():
+    def _refuse_other_loop(self, name: str) -> None:
+        if threading.get_ident() != self._loop_thread:
             raise ConfigurationError(
-                "a gated call inside an approved body: the body runs once and cannot wait;"
-                " make that call in the step"
+                f"{name} was awaited in another event loop than that of its step: make the step"
+                " async and await it there, or make a gated function that is not async"
             )
 
 
-@contextmanager
-def _in_body() -> Iterator[None]:
-    token = _inside_body.set(True)
-    try:
-        yield
-    finally:
-        _inside_body.reset(token)
+@dataclass(slots=True, eq=False)
+class _Outcome(Generic[T]):
+    """What a piece of work came to; neither when it was cut off."""
+
+    value: list[T] = field(default_factory=list[T])
+    error: Exception | None = None
 
 
-def call_with(spec: GateSpec, arguments: Mapping[str, object]) -> object:
-    """Call the function behind a gate with arguments by name, positional-only ones too."""
-    bound = inspect.BoundArguments(
-        spec.signature, OrderedDict((name, arguments[name]) for name in spec.signature.parameters)
-    )
-    return spec.fn(*bound.args, **bound.kwargs)
+class _CallingThread:
+    """The thread of a synchronous call: it runs what it is given until it is let go."""
 
+    def __init__(self, token: EventLoopToken) -> None:
+        self._token = token
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
-async def _invoke(spec: GateSpec, arguments: Mapping[str, object]) -> object:
-    if spec.is_async:
-        return await cast("Awaitable[object]", call_with(spec, arguments))
-    return await to_thread.run_sync(call_with, spec, arguments)
+    def serve(self) -> None:
+        """Run what comes, in this thread, until `let_go`."""
+        for work in iter(self._work.get, None):
+            work()
 
+    def let_go(self) -> None:
+        """Let the thread go on with its step."""
+        self._work.put(None)
 
-async def _verdict(spec: GateSpec, arguments: Mapping[str, object]) -> Verdict:
-    if spec.verify is None:
-        return Unknown()
-    try:
-        if inspect.iscoroutinefunction(spec.verify):
-            return cast("Verdict", await spec.verify(**arguments))
-        verify = partial(spec.verify, **arguments)
-        return cast("Verdict", await to_thread.run_sync(verify))
-    except Exception:
-        _log.exception("verify of %s failed, so a human is asked", spec.name)
-        return Unknown()
+    async def run_body(self, spec: GateSpec, arguments: Mapping[str, object]) -> object:
+        """Have the thread run a body, and return what that returns."""
+        ended = anyio.Event()
+        value: list[object] = []
+        raised: list[BaseException] = []
 
+        def work() -> None:
+            try:
+                value.append(call_with(spec, arguments))
+            except BaseException as error:  # noqa: BLE001 - raised in the task that waits
+                raised.append(error)
+            from_thread.run_sync(ended.set, token=self._token)
 
-def _refusal(request: Request) -> ApprovalError:
-    """Return what a gated call raises on a request that ended without leave to start."""
-    end = cast("Resolution", request.resolution)
-    name = request.request_id
-    if end.status == "rejected":
-        return ApprovalRejected(
-            name, reason=end.feedback, reviewer=end.reviewer, outcome=end.outcome
-        )
-    if end.status == "cancelled":
-        return ApprovalCancelled(name, reason=end.reason)
-    if end.status == "expired":
-        return ApprovalExpired(name, f"nobody answered until {end.resolved_at.isoformat()}")
-    if end.valid_until is not None and end.status == "approved":
-        return ApprovalExpired(
-            name, f"approved, and the permission to start lapsed at {end.valid_until.isoformat()}"
-        )
-    return ApprovalBlocked(name, f"ended as {end.status}, which is no approval")
-
-
-def _in_words(late: Signal | None) -> str:
-    if late is None:
-        return ""
-    error = late.facts["error"]
-    ended = f"raised {error}" if error else f"returned {one_line(late.facts['result'])}"
-    return f"Its former executor has reported since that it {ended}."
+        self._work.put(work)
+        await ended.wait()
+        if raised:
+            raise raised[0]
+        return value[0]
 
 
 def _calling_place() -> str:
+    """Return where the step's own code is, as file and line."""
     frames = [
         frame for frame in traceback.extract_stack() if not frame.filename.startswith(_PACKAGE)
     ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+    return f"{frames[-1].filename}:{frames[-1].lineno}"

@@ -6,14 +6,17 @@ import copy
 import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Mapping
+from enum import Enum
 from typing import Protocol, cast
 
 from anyio import to_thread
+from pydantic import BaseModel
+from typing_extensions import override
 
-from signoff.codec import Codec, codec
-from signoff.errors import CodecError, ConfigurationError
+from signoff.codec import Codec
+from signoff.errors import CodecError
 from signoff.flows.attempt import Attempt
-from signoff.flows.flow import Flow, graph_of, steps_of, takes_argument
+from signoff.flows.flow import Flow, arguments_of, graph_of, steps_of
 from signoff.flows.state import StateBox
 from signoff.gates import feedback_of
 from signoff.model.feedback import HumanFeedbackResult
@@ -33,16 +36,19 @@ class Code(Protocol):
     max_method_calls: int
 
     @abstractmethod
-    async def run_step(self, attempt: Attempt, name: str, argument: object) -> object:
-        """Run one step and return what it returns."""
+    async def run_step(self, attempt: Attempt, name: str, arguments: tuple[object, ...]) -> object:
+        """
+        Run one step and return what it returns.
+
+        Args:
+            attempt: The attempt at it.
+            name: The step.
+            arguments: The output or label that fired it, for a step that takes one.
+        """
 
     @abstractmethod
     def feedback(self, name: str) -> FeedbackSpec | None:
         """Return the gate on a step."""
-
-    @abstractmethod
-    def annotation(self, name: str) -> object:
-        """Return the annotation of what a step returns; `object` without one."""
 
     @abstractmethod
     def note_output(self, output: object, result: HumanFeedbackResult | None) -> None:
@@ -50,31 +56,30 @@ class Code(Protocol):
 
 
 class FlowCode(Code):
-    """A flow's instance, with a fresh frame for one run."""
+    """A flow's instance, with a fresh frame for one run, whose state has the given model if any."""
 
-    def __init__(self, flow: Flow[object], codec: Codec) -> None:
+    def __init__(self, flow: Flow[object], *, model: type[BaseModel] | None = None) -> None:
         self._flow = flow
         self._steps = steps_of(type(flow))
-        self.graph = graph_of(cast("type[Flow[object]]", type(flow)))
-        self.box = flow.fresh_frame()
+        self.graph = graph_of(type(flow))
+        self.box = flow.fresh_frame(model or flow.state_model())
         self.max_method_calls = type(flow).max_method_calls
 
-    async def run_step(self, attempt: Attempt, name: str, argument: object) -> object:
+    @override
+    async def run_step(self, attempt: Attempt, name: str, arguments: tuple[object, ...]) -> object:
         """Run one step: a coroutine function here, another in a worker thread."""
         step = getattr(self._flow, name)
-        arguments = (argument,) if takes_argument(step) else ()
+        arguments = arguments_of(step, arguments)
         if inspect.iscoroutinefunction(step):
             return await cast("Awaitable[object]", step(*arguments))
         return await to_thread.run_sync(step, *arguments)
 
+    @override
     def feedback(self, name: str) -> FeedbackSpec | None:
         """Return the gate on a step."""
         return feedback_of(self._steps[name][0])
 
-    def annotation(self, name: str) -> object:
-        """Return the annotation of what a step returns."""
-        return self._flow.returns(name)
-
+    @override
     def note_output(self, output: object, result: HumanFeedbackResult | None) -> None:
         """Show it in the instance's `method_outputs` and `human_feedback_history`."""
         self._flow.note(output, result)
@@ -90,45 +95,19 @@ class CallCode(Code):
         self._call = call
         self.box = StateBox(codec, None)
 
-    async def run_step(self, attempt: Attempt, name: str, argument: object) -> object:
+    @override
+    async def run_step(self, attempt: Attempt, name: str, arguments: tuple[object, ...]) -> object:
         """Make the call."""
         return (await attempt.call([self._call]))[0]
 
+    @override
     def feedback(self, name: str) -> FeedbackSpec | None:
         """Return none: the call itself is the gate."""
         return None
 
-    def annotation(self, name: str) -> object:
-        """Return the annotation of what the function returns."""
-        return self._call.spec.returns
-
+    @override
     def note_output(self, output: object, result: HumanFeedbackResult | None) -> None:
         """Do nothing: there is no instance."""
-
-
-class NoCode(Code):
-    """What stands in for code that is missing: the run can be cancelled, and nothing else."""
-
-    graph = Graph({})
-    max_method_calls = 0
-
-    def __init__(self) -> None:
-        self.box = StateBox(codec, None)
-
-    async def run_step(self, attempt: Attempt, name: str, argument: object) -> object:
-        """Refuse: nothing begins in a blocked run."""
-        raise ConfigurationError(f"there is no code for step {name!r}")
-
-    def feedback(self, name: str) -> FeedbackSpec | None:
-        """Return none."""
-        return None
-
-    def annotation(self, name: str) -> object:
-        """Return none."""
-        return object
-
-    def note_output(self, output: object, result: HumanFeedbackResult | None) -> None:
-        """Do nothing."""
 
 
 def feedback_result(request: Request, codec: Codec) -> HumanFeedbackResult:
@@ -157,9 +136,7 @@ def feedback_result(request: Request, codec: Codec) -> HumanFeedbackResult:
     )
 
 
-def output_value(
-    one: Occurrence, result: HumanFeedbackResult | None, annotation: object, codec: Codec
-) -> object:
+def output_value(one: Occurrence, result: HumanFeedbackResult | None, codec: Codec) -> object:
     """
     Return what listeners and callers get as the output of a finished occurrence.
 
@@ -167,7 +144,25 @@ def output_value(
     """
     if result is not None:
         return result.output if result.outcome is not None else result
-    return codec.from_tree(one.output, annotation, path=f"{one.step} output")
+    return codec.from_tree(one.output, path=f"{one.step} output")
+
+
+def label_of(value: object) -> str | None:
+    """Return the label that a router's return value is: none for `None`, the value of an enum's member."""
+    if value is None:
+        return None
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def routed(result: HumanFeedbackResult, *, router: bool) -> str | None:
+    """
+    Return the label that an answered gate emits: its outcome.
+
+    A router whose gate has no labels routes by its payload, as it was answered.
+    """
+    if result.outcome is not None or not router:
+        return result.outcome
+    return label_of(result.output)
 
 
 def assignee_in_state(spec: FeedbackSpec, state: Mapping[str, object]) -> tuple[str, ...]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from signoff.codec import Codec, codec
 from signoff.errors import ConfigurationError
 from signoff.gates import refuse_critical
 from signoff.ids import new_id
 from signoff.model.feedback import Proposal
-from signoff.model.gate import Arguments, FeedbackSpec, GateCall, GateSpec
+from signoff.model.gate import FeedbackSpec, GateCall, GateSpec
 from signoff.model.policy import Policy, Risk
 from signoff.model.request import CallIdentity, Choice, Request, RequestKind
 from signoff.model.run import Call, Run
@@ -25,8 +27,6 @@ from signoff.rules.outcomes import choices
 from signoff.rules.routing import assignees_for
 from signoff.security.hidden import Place, encrypt
 from signoff.security.keyring import Keyring
-
-ValueT = TypeVar("ValueT")
 
 YES_OR_NO: Final = choices(("approved", "rejected"), meanings={}, aliases={})
 MAX_ATTEMPTS: Final = 3
@@ -61,7 +61,7 @@ def shown_arguments(
         if name in call.spec.hidden:
             text = codec.dump(value, path=name)
             key = keyring.subkey(kid, "commitment")
-            message = "\0".join(("signoff.hidden.v1", run_id, call.spec.name, name, text))
+            message = f"signoff.hidden.v1\0{run_id}\0{call.spec.name}\0{name}\0{text}"
             shown[name] = Hidden(hmac.digest(key, message.encode(), "sha256").hex())
         else:
             shown[name] = value
@@ -112,13 +112,17 @@ def call_request(
     Raises:
         ConfigurationError: Nobody may be asked, or an option came out wrong.
     """
-    spec, arguments = call.spec, call.arguments
+    spec = call.spec
     merged = spec.policy.over(policy)
-    risk = _computed(spec.risk, arguments) or merged.risk or "medium"
+    try:
+        risk = _RISK.validate_python(_computed(call, "risk") or merged.risk or "medium")
+        computed = _ADDRESSES.validate_python(_computed(call, "assignees"))
+    except ValidationError as error:
+        raise _wrong_option(spec, error) from error
     refuse_critical(risk)
     assignees = assignees_for(
-        fixed=() if callable(spec.assignees) else spec.assignees,
-        computed=spec.assignees(arguments) if callable(spec.assignees) else (),
+        fixed=() if callable(spec.assignees) else computed,
+        computed=computed if callable(spec.assignees) else (),
         policy=merged,
         risk=risk,
         requester=run.requester,
@@ -133,18 +137,17 @@ def call_request(
         risk=risk,
         now=now,
     )
-    return draft.model_copy(
-        update={
-            "choices": YES_OR_NO,
-            "assignees": assignees,
-            "identity": identity,
-            "hidden": spec.hidden,
-            "evidence": tuple(_computed(spec.evidence, arguments)),
-            "summary": _computed(spec.summary, arguments),
-            "rationale": _computed(spec.rationale, arguments),
-            "confidence": _computed(spec.confidence, arguments),
-        }
-    )
+    fields = {
+        "choices": YES_OR_NO,
+        "assignees": assignees,
+        "identity": identity,
+        "hidden": spec.hidden,
+        **{name: _computed(call, name) for name in _SUPPORTING},
+    }
+    try:
+        return Request.model_validate({**dict(draft), **fields})
+    except ValidationError as error:
+        raise _wrong_option(spec, error) from error
 
 
 def feedback_request(
@@ -210,7 +213,7 @@ def feedback_request(
     )
 
 
-def doubt_request(original: Request, call: Call, *, now: datetime, late: str) -> Request:
+def doubt_request(original: Request, call: Call, *, now: datetime, note: str) -> Request:
     """
     Draft the question what became of a started call, with the authority and risk of the call itself.
 
@@ -218,7 +221,7 @@ def doubt_request(original: Request, call: Call, *, now: datetime, late: str) ->
         original: The request that approved the call.
         call: The call as it is journaled.
         now: Business time.
-        late: What its former executor reported since, in words.
+        note: What else is known about it, in a sentence; may be empty.
     """
     labels = ["happened", "abandon"]
     if call.attempt < MAX_ATTEMPTS:
@@ -229,7 +232,7 @@ def doubt_request(original: Request, call: Call, *, now: datetime, late: str) ->
             "kind": "in_doubt",
             "message": f"In doubt: {original.message}. It was approved and started, and its end is"
             f" unknown (attempt {call.attempt}). Find out whether it happened."
-            + (f" {late}" if late else ""),
+            + (f" {note}" if note else ""),
             "choices": tuple(_DOUBT[label] for label in labels),
             "proposed_digest": original.payload_digest,
             "due_at": None,
@@ -300,18 +303,32 @@ def _draft(
 
 
 def _sentence(spec: GateSpec, payload: Mapping[str, Tree]) -> str:
+    return spec.action.format_map({name: one_line(tree) for name, tree in payload.items()})
+
+
+def _computed(call: GateCall, name: str) -> object:
+    """Return an option of a call, computed from its arguments where it is a callable."""
+    option: object = getattr(call.spec, name)
+    if not callable(option):
+        return option
     try:
-        return spec.action.format_map({name: one_line(tree) for name, tree in payload.items()})
-    except (KeyError, AttributeError, IndexError, ValueError) as error:
+        return option(call.arguments)
+    except Exception as error:
         raise ConfigurationError(
-            f"{spec.name}: action={spec.action!r} does not fit its arguments"
-            f" ({', '.join(payload)}): {error!r}"
+            f"{call.spec.name}: {name}= raised {type(error).__name__} for the call's arguments"
         ) from error
 
 
-def _computed(option: ValueT | Callable[[Arguments], ValueT], arguments: Arguments) -> ValueT:
-    return option(arguments) if callable(option) else option
+def _wrong_option(spec: GateSpec, error: ValidationError) -> ConfigurationError:
+    # Not the whole error, which repeats the values that it is about.
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "risk or assignees"
+    return ConfigurationError(f"{spec.name}: {place} came out wrong: {first['msg']}")
 
+
+_RISK: Final[TypeAdapter[Risk]] = TypeAdapter(Risk)
+_ADDRESSES: Final[TypeAdapter[tuple[str, ...]]] = TypeAdapter(tuple[str, ...])
+_SUPPORTING: Final = ("evidence", "summary", "rationale", "confidence")
 
 _DOUBT: Final = {
     "happened": Choice(label="happened", meaning="neutral"),

@@ -1,6 +1,4 @@
-"""
-Beginning runs and advancing them: claim, load, verify, find the code, drive (floor 6).
-"""
+"""Beginning runs and advancing them: claim, load, verify, find the code, drive (floor 6)."""
 
 from __future__ import annotations
 
@@ -17,34 +15,32 @@ import anyio
 from typing_extensions import override
 
 from signoff.audit.ledger import Event
+from signoff.claims import Held
 from signoff.errors import (
     ChildRunFailed,
-    CodecError,
-    KeyringError,
     RunCancelled,
     SealInvalidError,
     StoreError,
 )
-from signoff.flows.attempt import Begun, Children, Settled
+from signoff.flows.attempt import Begun, Children
+from signoff.flows.broken import set_aside_unread
+from signoff.flows.calls import Settled
 from signoff.flows.code import (
     CALL_STEP,
-    CallCode,
     Code,
     FlowCode,
-    NoCode,
     feedback_result,
     output_value,
 )
 from signoff.flows.drafts import (
     call_digest,
     encrypted_arguments,
-    hidden_place,
     shown_arguments,
 )
-from signoff.flows.drive import Drive
-from signoff.flows.failures import raised_again
+from signoff.flows.drive import Drive, set_aside
+from signoff.flows.failures import raised_again, recorded
 from signoff.flows.flow import Flow, graph_of, state_model, stored_name
-from signoff.claims import Held
+from signoff.flows.loading import code_of, prepare
 from signoff.flows.session import (
     Blocked,
     Lost,
@@ -60,16 +56,12 @@ from signoff.ids import new_id
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Acquire, Changes, Renew, Sealed, Task
 from signoff.model.gate import GateCall
-from signoff.model.run import TERMINAL, Occurrence, Run
+from signoff.model.run import Occurrence, Run
 from signoff.model.values import Tree
-from signoff.registry import flow_classes
+from signoff.registry import default_name, flow_classes
 from signoff.rules.digest import digest
-from signoff.security.hidden import decrypt
 
 _log = logging.getLogger("signoff.flows")
-
-MAX_DEATHS: Final = 10
-"""How often in a row a claim on a run may end without a commit before the run is set aside."""
 
 REMEMBERED: Final = 256
 """How many failures are kept as the exceptions that they were, for who asks in this process."""
@@ -112,16 +104,6 @@ class NewRun(Begun):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An audit entry as a part of a commit."""
-
-    entry: AuditEntry
-
-    def added_to(self, changes: Changes) -> Changes:
-        return replace(changes, audit=(*changes.audit, self.entry))
-
-
 def arguments_digests(call: GateCall, shop: Workshop) -> tuple[str, ...]:
     """
     Return the digests that a call's arguments may be stored under, today's first.
@@ -147,7 +129,7 @@ class Executor(Children):
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
         self._drives: dict[str, Drive] = {}
-        self._failures: OrderedDict[str, Exception] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[Exception, ...]] = OrderedDict()
 
     # Beginning.
 
@@ -168,16 +150,17 @@ class Executor(Children):
             ValueError: An input does not fit the state.
             CodecError: A value in it cannot be stored.
         """
-        kind = type(flow)
+        kind, model = type(flow), flow.state_model()
         now = await self.shop.store.now()
         run_id = new_id("run", now)
-        box = StateBox(self.shop.codec, state_model(kind, flow.own_initial_state))
+        box = StateBox(self.shop.codec, model)
         box.begin(flow.initial_values(), inputs, id_=run_id)
-        graph = graph_of(cast("type[Flow[object]]", kind))
+        graph = graph_of(kind)
         given_id = inputs.get("id")
         run = Run(
             run_id=run_id,
-            flow_name=stored_name(cast("type[Flow[object]]", kind)),
+            flow_name=stored_name(kind),
+            state_type=default_name(model) if model and model is not state_model(kind) else "",
             requester=requester,
             key=f"id:{given_id}" if given_id else None,
             parent_run_id=parent.run.run_id if parent else "",
@@ -209,19 +192,23 @@ class Executor(Children):
         now = await self.shop.store.now()
         run_id = new_id("run", now)
         visible = {
-            name: value
-            for name, value in call.arguments.items()
-            if name not in call.spec.hidden
+            name: value for name, value in call.arguments.items() if name not in call.spec.hidden
         }
         hidden = encrypted_arguments(call, keyring=keyring, run_id=run_id, codec=codec)
-        state: dict[str, Tree] = {} if owned else {
-            "arguments": codec.to_tree(visible, path=call.spec.name),
-            "hidden": dict[str, Tree](hidden),
-        }
+        state: dict[str, Tree] = (
+            {}
+            if owned
+            else {
+                "arguments": codec.to_tree(visible, path=call.spec.name),
+                "hidden": dict[str, Tree](hidden),
+            }
+        )
         run = Run(
             run_id=run_id,
             kind="call",
-            flow_name=f"{call.spec.name}{OWNED}{self.shop.keeper.holder}" if owned else call.spec.name,
+            flow_name=f"{call.spec.name}{OWNED}{self.shop.keeper.holder}"
+            if owned
+            else call.spec.name,
             requester=requester,
             key=key,
             key_digest=arguments_digests(call, self.shop)[0] if key else "",
@@ -268,8 +255,9 @@ class Executor(Children):
         """
         Take a run's claim and drive it until nothing in it can go on; say whether it was driven.
 
-        A run that another holder drives is left alone; one that is driven here already is told
-        to look at its signals.
+        A run that another holder drives is left alone, and so is one whose code this process does
+        not have, unless it is only to end. One that is driven here already is told to look at its
+        signals.
 
         Raises:
             StoreError: The store failed; the run is as it was last committed.
@@ -278,11 +266,20 @@ class Executor(Children):
         if driving is not None:
             driving.poke()
             return False
+        if not await self._is_ours_to_advance(run_id):
+            return False
         held = await self.shop.keeper.take(run_id)
         if held is None:
             return False
         await self.drive_held(held)
         return True
+
+    async def _is_ours_to_advance(self, run_id: str) -> bool:
+        """Return whether this process has the code, or needs none because the run is to end."""
+        run = (await self.shop.store.run(run_id)).record
+        if run.flow_name in self.names():
+            return True
+        return any(signal.kind == "cancel" for signal in await self.shop.store.signals(run_id))
 
     async def drive_new(self, new: NewRun, code: Code | None = None) -> None:
         """Drive a run whose claim was taken with its creation."""
@@ -314,27 +311,20 @@ class Executor(Children):
         with anyio.CancelScope(shield=True), suppress(StoreError):
             await self.shop.store.commit(Changes(claims=(lapsed,)))
 
-    def poke_all(self) -> None:
-        """Tell every run that is driven here to look at its signals."""
-        for drive in self._drives.values():
-            drive.poke()
-
-    async def _drive(self, session: Session, code: Code | None) -> None:
-        run = session.run
-        found = code or self._code(run)
-        problem: Blocked | None = None
-        if isinstance(found, Blocked):
-            problem, found = found, NoCode()
-        drive = Drive(session=session, code=found, children=self)
-        if problem is None:
-            problem = await self._prepare(session, drive)
-        drive.block(problem)
-        self._drives[run.run_id] = drive
+    async def _drive(self, session: Session, given: Code | None) -> None:
+        run_id = session.run.run_id
+        code = given or code_of(session.run, self.shop)
+        prepared = code if isinstance(code, Blocked) else await prepare(session, code)
+        if isinstance(prepared, Blocked):
+            await set_aside(session, prepared)
+            return
+        drive = Drive(session, prepared.code, self, prepared.results)
+        self._drives[run_id] = drive
         try:
             await drive.run()
         finally:
-            del self._drives[run.run_id]
-            self._remember(run.run_id, session)
+            del self._drives[run_id]
+            self._remember(run_id, session)
 
     async def _load(self, held: Held) -> Session | None:
         store = self.shop.store
@@ -351,110 +341,9 @@ class Executor(Children):
         try:
             check_checkpoint(self.shop.keyring, sealed, journal)
         except SealInvalidError as error:
-            await self._set_aside(session, error)
+            await set_aside_unread(session, error)
             return None
         return session
-
-    async def _set_aside(self, session: Session, error: SealInvalidError) -> None:
-        """Block a run whose checkpoint is not what was stored; nothing of it is believed or run."""
-        now = await session.now()
-        detail = f"{error.record_id}: {error.field}"
-        event = Event(
-            name="run.blocked",
-            at=now,
-            actor="signoff",
-            facts={"run_id": session.run.run_id, "reason": "seal_invalid", "detail": detail},
-        )
-        # The stored audit head is as doubtful as the rest of the row; the stream itself is not.
-        entry = await self.shop.ledger.next_entry(f"commands:{session.run.run_id}", event)
-        blocked = session.run.model_copy(
-            update={
-                "status": "blocked",
-                "blocked_reason": "seal_invalid",
-                "blocked_detail": detail,
-                "updated_at": now,
-            }
-        )
-        await session.commit(
-            run=blocked,
-            parts=(_Entry(entry),),
-            consumed=session.signals,
-            release=True,
-        )
-
-    def _code(self, run: Run) -> Code | Blocked:
-        if run.kind == "flow":
-            return self._flow_code(run)
-        spec = gate_specs.get(run.flow_name)
-        if spec is None:
-            return Blocked(reason="code_missing", detail=f"no gate is named {run.flow_name!r} here")
-        codec = self.shop.codec
-        try:
-            visible = codec.from_tree(run.state["arguments"], path=spec.name)
-            hidden = {
-                name: codec.load(
-                    decrypt(
-                        self.shop.keyring, str(text), place=hidden_place(run.run_id, name)
-                    ).decode(),
-                    path=name,
-                )
-                for name, text in cast("dict[str, Tree]", run.state["hidden"]).items()
-            }
-            arguments = {**cast("dict[str, object]", visible), **hidden}
-            return CallCode(GateCall(spec=spec, arguments=arguments, live={}), codec)
-        except (CodecError, KeyError, KeyringError, SealInvalidError) as error:
-            return Blocked(reason="state_invalid", detail=str(error))
-
-    def _flow_code(self, run: Run) -> Code | Blocked:
-        kind = cast("type[Flow[object]] | None", flow_classes.get(run.flow_name))
-        if kind is None:
-            return Blocked(reason="code_missing", detail=f"no flow is named {run.flow_name!r} here")
-        try:
-            return FlowCode(kind(), self.shop.codec)
-        except Exception as error:  # noqa: BLE001 - a user's constructor may raise anything
-            return Blocked(
-                reason="code_missing", detail=f"{run.flow_name}() cannot be made: {error!r}"
-            )
-
-    async def _prepare(self, session: Session, drive: Drive) -> Blocked | None:
-        """Bring a run's code to where the run stands, or say why that cannot be."""
-        run, code = session.run, drive.code
-        deaths = session.held.fencing - run.fencing - 1
-        if deaths >= MAX_DEATHS:
-            return Blocked(
-                reason="poison",
-                detail=f"{deaths} workers in a row ended while they had this run",
-            )
-        gone = sorted(
-            {one.step for one in session.journal.values() if one.step not in code.graph.steps}
-        )
-        if gone:
-            return Blocked(
-                reason="code_missing",
-                detail=f"{run.flow_name} has no step {', '.join(map(repr, gone))} any more;"
-                f" it has {', '.join(code.graph.steps)}",
-            )
-        try:
-            if run.kind == "flow":
-                code.box.load(run.state)
-            await self._rehydrate(session, drive)
-        except CodecError as error:
-            return Blocked(reason="state_invalid", detail=str(error))
-        except SealInvalidError as error:
-            return Blocked(reason="seal_invalid", detail=f"{error.record_id}: {error.field}")
-        return None
-
-    async def _rehydrate(self, session: Session, drive: Drive) -> None:
-        finished = [one for one in session.journal.values() if one.status == "finished"]
-        for one in sorted(finished, key=lambda each: each.finished_seq):
-            result = None
-            if one.request_id:
-                request = await self.shop.desk.load(one.request_id)
-                result = feedback_result(request, self.shop.codec)
-                if result.outcome != one.label:
-                    raise SealInvalidError(one.occurrence_id, "label")
-                drive.results[one.occurrence_id] = result
-            drive.code.note_output(drive.output_of(one), result)
 
     # Children and ends.
 
@@ -480,7 +369,7 @@ class Executor(Children):
     @override
     async def drive(self, begun: Begun, flow: object) -> None:
         """Run it to its end or suspension."""
-        code = FlowCode(cast("Flow[object]", flow), self.shop.codec)
+        code = FlowCode(cast("Flow[object]", flow))
         await self.drive_new(cast("NewRun", begun), code)
 
     @override
@@ -517,18 +406,20 @@ class Executor(Children):
         if last.request_id:
             request = await self.shop.desk.load(last.request_id)
             result = feedback_result(request, self.shop.codec)
-        return output_value(last, result, object, self.shop.codec)
+        return output_value(last, result, self.shop.codec)
 
     def failure_of(self, run: Run) -> Exception | None:
         """Return what failed a run: the very exception, if it was raised in this process."""
         if run.failure is None:
             return None
-        known = self._failures.get(run.run_id)
-        return known or raised_again(run.failure, run_id=run.run_id, codec=self.shop.codec)
+        for known in self._failures.get(run.run_id, ()):
+            if recorded(known, self.shop.codec) == run.failure:
+                return known
+        return raised_again(run.failure, run_id=run.run_id, codec=self.shop.codec)
 
     def _remember(self, run_id: str, session: Session) -> None:
-        for error in session.failures.values():
-            self._failures[run_id] = error
+        if session.failures:
+            self._failures[run_id] = tuple(session.failures.values())
         while len(self._failures) > REMEMBERED:
             self._failures.popitem(last=False)
 

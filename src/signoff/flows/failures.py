@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from signoff.codec import Codec
 from signoff.errors import CodecError, RunFailed, SignoffError
@@ -38,8 +39,11 @@ def raised_again(failure: Failure, *, run_id: str, codec: Codec) -> Exception:
     )
     if kind is not None and failure.arguments is not None:
         try:
-            arguments, attributes = codec.from_tree(failure.arguments)  # type: ignore[misc] - a pair, as stored
-            error = kind.__new__(kind)
+            stored = cast(
+                "tuple[list[object], dict[str, object]]", codec.from_tree(failure.arguments)
+            )
+            arguments, attributes = stored
+            error = kind.__new__(kind, *arguments)
             error.args = tuple(arguments)
             error.__dict__.update(attributes)
         except (CodecError, TypeError, ValueError):

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Generic, cast, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar, Final, Generic, cast, get_args, get_origin
 
 import anyio
 from pydantic import BaseModel
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from signoff.codec import codec
 from signoff.context import Host, current_scope, default_host
 from signoff.errors import ConfigurationError
 from signoff.flows.dsl import StepMark, mark_of
-from signoff.flows.state import State, StateBox
+from signoff.flows.state import StateBox
 from signoff.gates import feedback_of, registered_hints
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.registry import default_name, flow_classes
 from signoff.rules.graph import Graph, StepSpec
 
-StateT = TypeVar("StateT", default=dict[str, object])
+StateT_co = TypeVar("StateT_co", default=dict[str, object], covariant=True)
 
 MAX_METHOD_CALLS = 100
 
 
-class Flow(Generic[StateT]):
+class Flow(Generic[StateT_co]):
     """
     A graph of steps that stops for humans and goes on later, perhaps elsewhere.
 
@@ -44,9 +45,10 @@ class Flow(Generic[StateT]):
     initial_state: ClassVar[object] = None
     max_method_calls: ClassVar[int] = MAX_METHOD_CALLS
 
-    _signoff_name: ClassVar[str] = ""
-    _signoff_graph: ClassVar[Graph | None] = None
+    __signoff_name__: ClassVar[str] = ""
+    __signoff_graph__: ClassVar[Graph | None] = None
 
+    @override
     def __init_subclass__(
         cls, *, name: str | None = None, aliases: Sequence[str] = (), **kwargs: object
     ) -> None:
@@ -62,9 +64,9 @@ class Flow(Generic[StateT]):
             ConfigurationError: Another class has the name.
         """
         super().__init_subclass__(**kwargs)
-        cls._signoff_name = name or default_name(cls)
-        cls._signoff_graph = None
-        flow_classes.add(cls, origin=default_name(cls), names=(cls._signoff_name, *aliases))
+        cls.__signoff_name__ = name or default_name(cls)
+        cls.__signoff_graph__ = None
+        flow_classes.add(cls, origin=default_name(cls), names=(cls.__signoff_name__, *aliases))
         _register_types(cls)
         _warn_of_shared_labels(cls)
 
@@ -78,19 +80,16 @@ class Flow(Generic[StateT]):
         """
         self._client = client
         self._own_initial_state = initial_state
-        self._begin_frame(StateBox(codec, state_model(type(self), initial_state)))
-
-    def _begin_frame(self, box: StateBox) -> None:
-        self._box = box
-        self._outputs: list[object] = []
-        self._history: list[HumanFeedbackResult] = []
-        self.lock = anyio.Lock()
-        """For steps that run in parallel and must not change the state at the same time."""
+        model = self.state_model()
+        if model is not None:
+            codec.register_annotation(model)
+        self.fresh_frame(model).prepare(self._initial_values())
+        self._is_new = True
 
     @property
-    def state(self) -> StateT:
+    def state(self) -> StateT_co:
         """The state of the current, else the last run."""
-        return cast("StateT", self._box.value)
+        return cast("StateT_co", self._box.value)
 
     @property
     def flow_id(self) -> str:
@@ -156,18 +155,30 @@ class Flow(Generic[StateT]):
 
     akickoff = kickoff_async
 
-    def fresh_frame(self) -> StateBox:
+    def fresh_frame(self, model: type[BaseModel] | None) -> StateBox:
         """Forget the last run and return the box for the state of a new one; for the executor."""
-        self._begin_frame(StateBox(codec, state_model(type(self), self._own_initial_state)))
+        self._box = StateBox(codec, model)
+        self._is_new = False
+        self._outputs: list[object] = []
+        self._history: list[HumanFeedbackResult] = []
+        self.lock = anyio.Lock()
+        """For steps that run in parallel and must not change the state at the same time."""
         return self._box
 
-    @property
-    def own_initial_state(self) -> object:
-        """The constructor's argument; for the executor."""
-        return self._own_initial_state
+    def state_model(self) -> type[BaseModel] | None:
+        """Return the pydantic model of the state, or `None` for a dict; for the executor."""
+        return state_model(type(self), self._own_initial_state)
 
     def initial_values(self) -> dict[str, object]:
-        """Return the values that a run's state begins with; for the executor."""
+        """
+        Return the values that a run's state begins with; for the executor.
+
+        What was put into the state of a new instance counts; what a run left there does not.
+        """
+        values = self._box.plain() if self._is_new else self._initial_values()
+        return {name: value for name, value in values.items() if (name, value) != ("id", "")}
+
+    def _initial_values(self) -> dict[str, object]:
         initial = self._own_initial_state
         return _values_of(initial if initial is not None else type(self).initial_state)
 
@@ -177,34 +188,32 @@ class Flow(Generic[StateT]):
         if result is not None:
             self._history.append(result)
 
-    def returns(self, name: str) -> object:
-        """Return the annotation of what a step returns, `object` without one; for the executor."""
-        return registered_hints(getattr(type(self), name)).get("return", object)
-
     def _host(self) -> Host:
         return self._client if self._client is not None else default_host()
 
 
-def stored_name(flow: type[Flow[State]]) -> str:
+def stored_name(flow: type[Flow[object]]) -> str:
     """Return the name that a flow's runs are stored under."""
-    return flow._signoff_name  # noqa: SLF001 - the class's own module
+    return flow.__signoff_name__
 
 
-def graph_of(flow: type[Flow[State]]) -> Graph:
+def graph_of(flow: type[Flow[object]]) -> Graph:
     """
     Return a class's graph, made when it is first used.
 
     Raises:
         ValueError: A step listens to itself, or nothing would ever run it.
     """
-    graph = flow.__dict__.get("_signoff_graph")
+    graph = flow.__dict__.get("__signoff_graph__")
     if not isinstance(graph, Graph):
         graph = Graph(
             {name: _step_spec(name, fn, mark) for name, (fn, mark) in steps_of(flow).items()}
         )
         if not graph.initial():
-            raise ConfigurationError(f"{stored_name(flow)} has no @start() step, so it cannot begin")
-        flow._signoff_graph = graph  # noqa: SLF001 - the class's own module
+            raise ConfigurationError(
+                f"{stored_name(flow)} has no @start() step, so it cannot begin"
+            )
+        flow.__signoff_graph__ = graph
     return graph
 
 
@@ -245,11 +254,24 @@ def state_model(flow: type, initial_state: object = None) -> type[BaseModel] | N
     return None
 
 
+def loaded_model(name: str) -> type[BaseModel] | None:
+    """Return the model of that name, if this process has loaded one; nothing is imported."""
+    return next((each for each in _models_under(BaseModel) if default_name(each) == name), None)
+
+
+def _models_under(root: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in root.__subclasses__():
+        yield each
+        yield from _models_under(each)
+
+
 def _values_of(initial: object) -> dict[str, object]:
+    # Copies: a run changes its state, and never what the next run begins with.
     if isinstance(initial, BaseModel):
-        return {name: getattr(initial, name) for name in type(initial).model_fields}
+        return dict(initial.model_copy(deep=True))
     if isinstance(initial, Mapping):
-        return {str(name): value for name, value in cast("Mapping[object, object]", initial).items()}
+        members = cast("Mapping[object, object]", initial)
+        return {str(name): copy.deepcopy(value) for name, value in members.items()}
     if isinstance(initial, type) and issubclass(initial, dict):
         return {}
     if initial is None or (isinstance(initial, type) and issubclass(initial, BaseModel)):
@@ -282,6 +304,22 @@ def _warn_of_shared_labels(flow: type) -> None:
         )
 
 
-def takes_argument(fn: Callable[..., object]) -> bool:
-    """Return whether a bound step takes the trigger's output."""
-    return bool(inspect.signature(fn).parameters)
+def arguments_of(step: Callable[..., object], offered: tuple[object, ...]) -> tuple[object, ...]:
+    """
+    Return what a bound step is called with: what fired it, if it has a parameter for that.
+
+    A step that begins a run, where nothing fired it, keeps its parameter's default, or gets `None`.
+    """
+    for parameter in inspect.signature(step).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            return offered
+        if parameter.kind in _POSITIONAL:
+            required = parameter.default is inspect.Parameter.empty
+            return offered or ((None,) if required else ())
+    return ()
+
+
+_POSITIONAL: Final = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)

@@ -9,17 +9,17 @@ from typing import Final, cast
 
 from signoff.audit.ledger import Event
 from signoff.desk import TRIES
-from signoff.errors import StaleWriteError
-from signoff.flows.code import Code
+from signoff.errors import SealInvalidError, StaleWriteError
 from signoff.flows.drafts import reopened
 from signoff.flows.failures import recorded
 from signoff.flows.session import Part, Session
-from signoff.flows.told import Told
+from signoff.flows.told import Told, distrusted
 from signoff.model.changes import Signal, Task
 from signoff.model.request import CallIdentity, Request
-from signoff.model.run import TERMINAL, Call, Cause, Failure, Occurrence, Run, RunStatus
+from signoff.model.run import TERMINAL, Call, Cause, Occurrence, Run, RunStatus
 from signoff.model.values import Tree
 from signoff.rules import dispatch
+from signoff.rules.graph import Graph
 from signoff.rules.lifecycle import Cancel, CancelReason
 
 _UNFINISHED: Final = frozenset({"ready", "running", "suspended"})
@@ -58,14 +58,16 @@ class Recorder:
 
     Attributes:
         session: The run.
-        code: Its code.
         told: What it was told.
+        graph: The steps of its code.
+        limit: How often each of them may run.
         running: The occurrences that an attempt is made at just now.
     """
 
     session: Session
-    code: Code
     told: Told
+    graph: Graph
+    limit: int = 0
     running: set[str] = field(default_factory=set[str])
 
     def marks(self, journal: Journal) -> list[dispatch.Occ]:
@@ -122,7 +124,12 @@ class Recorder:
         await self._commit(build)
 
     async def finished(
-        self, occurrence_id: str, *, output: Tree, label: str | None, state: Mapping[str, Tree] | None
+        self,
+        occurrence_id: str,
+        *,
+        output: Tree,
+        label: str | None,
+        state: Mapping[str, Tree] | None,
     ) -> None:
         """
         Record that an occurrence has finished, and all that follows from that.
@@ -155,8 +162,12 @@ class Recorder:
             return update
 
         self.told.begin_again()
-        await self._commit(build)
-        self.told.look_at_all()
+        try:
+            await self._commit(build)
+        except SealInvalidError as error:
+            self.told.blocked = distrusted(error)
+        else:
+            self.told.look_at_all()
 
     async def cancelled(self) -> None:
         """Record that the run ends here, with everything that it waits for."""
@@ -187,12 +198,17 @@ class Recorder:
         return Update(occurrences=[one.model_copy(update=changed)], parts=[opened])
 
     async def _finishing(
-        self, occurrence_id: str, *, output: Tree, label: str | None, state: Mapping[str, Tree] | None
+        self,
+        occurrence_id: str,
+        *,
+        output: Tree,
+        label: str | None,
+        state: Mapping[str, Tree] | None,
     ) -> Update:
         run, journal = self.session.run, self.session.journal
         one = journal[occurrence_id]
         follows = dispatch.finish(
-            self.code.graph,
+            self.graph,
             self.marks(journal),
             marking=dispatch.Marking(run.parts),
             occurrence_id=occurrence_id,
@@ -225,12 +241,11 @@ class Recorder:
         return update
 
     def _check_count(self, starts: Sequence[dispatch.Start]) -> None:
-        limit = self.code.max_method_calls
         steps = [one.step for one in self.session.journal.values()]
         for start in starts:
-            if steps.count(start.step) >= limit:
+            if steps.count(start.step) >= self.limit:
                 raise RecursionError(
-                    f"step {start.step!r} was to run more than {limit} times in run"
+                    f"step {start.step!r} was to run more than {self.limit} times in run"
                     f" {self.session.run.run_id}; if that is meant, raise max_method_calls on the"
                     " class"
                 )
@@ -265,7 +280,11 @@ class Recorder:
                 )
                 update.tasks.append(Task(kind="advance", subject=call.child_run_id))
         for request_id in filter(None, requests):
-            request = await desk.load(request_id)
+            try:
+                request = await desk.load(request_id)
+            except SealInvalidError:
+                # Nobody can decide it any more, and the desk has told the run.
+                continue
             if request.status == "pending":
                 command = Cancel(by="flow", reason=reason, channel="timer")
                 update.parts.append(await desk.end(request, command, now=now))
@@ -366,19 +385,23 @@ class Recorder:
     def _status(self, update: Update, after: Journal) -> RunStatus:
         """Return the status that the run has once `update` is written; `ready` while work is left."""
         told, status = self.told, self.session.run.status
-        fixed = update.run.get("status")
+        fixed = cast("RunStatus | None", update.run.get("status"))
         if fixed is not None:
-            return cast("RunStatus", fixed)
+            return fixed
         if self.running or told.something_new or told.cancelled or told.retry:
             return "ready"
         if status in TERMINAL:
             return status
         if told.blocked is not None:
             return "blocked"
-        statuses = {one.status for one in after.values() if one.live}
+        return self._resting(after)
+
+    def _resting(self, journal: Journal) -> RunStatus:
+        """Return the status of a run that nothing keeps from going on but its own steps."""
+        statuses = {one.status for one in journal.values() if one.live}
         if "failed" in statuses:
             return "failed"
-        if told.go_on(after) or dispatch.runnable(self.code.graph, self.marks(after)):
+        if self.told.go_on(journal) or dispatch.runnable(self.graph, self.marks(journal)):
             return "ready"
         return "suspended" if "suspended" in statuses else "completed"
 
@@ -405,7 +428,7 @@ def _event(run: Run, now: datetime) -> Event:
     facts: dict[str, Tree] = {"run_id": run.run_id, "flow": run.flow_name}
     if run.blocked_reason is not None:
         facts |= {"reason": run.blocked_reason, "detail": run.blocked_detail}
-    if isinstance(run.failure, Failure):
+    if run.status == "failed" and run.failure is not None:
         facts["error"] = run.failure.type_name
     return Event(name=f"run.{run.status}", at=now, actor="signoff", facts=facts)
 

@@ -1,6 +1,4 @@
-"""
-One run in the hands of its claim's holder: what was loaded, and the only way to write it (floor 6).
-"""
+"""One run in its claim's holder's hands: what was loaded, and the only way to write it (floor 6)."""
 
 from __future__ import annotations
 
@@ -13,17 +11,19 @@ from typing import Protocol
 import anyio
 
 from signoff.audit.ledger import Event, Ledger
+from signoff.claims import Held, Keeper
 from signoff.codec import Codec
 from signoff.desk import Desk
 from signoff.errors import SealInvalidError, StaleWriteError
-from signoff.claims import Held, Keeper
+from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes, Sealed, Signal, Task
 from signoff.model.policy import Policy
-from signoff.model.run import BlockedReason, Call, Occurrence, Run
+from signoff.model.run import BlockedReason, Occurrence, Run
 from signoff.ports import Store
 from signoff.records import encode
 from signoff.security.keyring import Keyring
 from signoff.security.sealing import BodyMac, check_body, mac_body
+
 
 class Lost(Exception):  # noqa: N818 - no error: somebody else goes on with the run
     """Raised inside the executor when another holder has the run now."""
@@ -188,7 +188,7 @@ class Session:
         """
         keyring = self.shop.keyring
         head = (run or self.run).audit
-        entries = []
+        entries: list[AuditEntry] = []
         for event in events:
             entry, head = self.shop.ledger.entry(f"run:{self.run.run_id}", head, event)
             entries.append(entry)
@@ -269,22 +269,3 @@ class Session:
     def _next_version(self, one: Occurrence) -> Occurrence:
         stored = self.journal.get(one.occurrence_id)
         return one.model_copy(update={"version": stored.version + 1 if stored else 1})
-
-
-def with_call(one: Occurrence, call: Call) -> Occurrence:
-    """Return an occurrence with `call` in the place of the one of the same identity, or added."""
-    key = call_key(call)
-    calls = [call if call_key(each) == key else each for each in one.calls]
-    if key not in {call_key(each) for each in one.calls}:
-        calls.append(call)
-    return one.model_copy(update={"calls": tuple(calls)})
-
-
-def call_key(call: Call) -> tuple[str, str, str, int]:
-    """Return what a call is known by within its occurrence."""
-    return (call.kind, call.name, call.digest, call.nth)
-
-
-def find_call(one: Occurrence, key: tuple[str, str, str, int]) -> Call | None:
-    """Return the journaled call with this identity."""
-    return next((call for call in one.calls if call_key(call) == key), None)

@@ -9,24 +9,46 @@ attempt's first touch of a field keeps the value from before.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, ItemsView, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, Self, cast
+from itertools import count
+from types import new_class
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 from typing_extensions import override
 
 from signoff.codec import Codec
 from signoff.errors import CodecError
+from signoff.flows.undo import MISSING, Missing, Value, taken_back
 from signoff.model.values import Tree
 
-State = dict[str, object] | BaseModel
-
-_MISSING: Final = object()
 _SCALARS: Final = (type(None), bool, int, float, complex, str, bytes)
+
+
+@dataclass(slots=True)
+class Touch:
+    """
+    That an attempt has touched a field, to read something mutable or to write.
+
+    Attributes:
+        order: The order among all first touches of the run.
+        before: The value before.
+        shared: Whether another attempt touched it after this one.
+        after: What it was then; until then, what it is now is this attempt's doing.
+    """
+
+    order: int
+    before: Value
+    shared: bool = False
+    after: Value = MISSING
+
+    def taken_from(self, value: Value) -> Value:
+        """Return a value, which was read after this touch, without what the attempt changed."""
+        return taken_back(self.before, self.after if self.shared else value, value)
 
 
 @dataclass(slots=True, eq=False)
@@ -35,18 +57,21 @@ class Touches:
     What one attempt has touched.
 
     Attributes:
-        before: Each touched field's value at the first touch, encoded; missing ones are marked.
-        foreign: Those of them that another attempt touched since, so that nobody can tell
-            any more whose the changes are: they stay.
+        box: The state.
+        fields: The first touch of each field.
     """
 
     box: StateBox
-    before: dict[str, object] = field(default_factory=dict[str, object])
-    foreign: set[str] = field(default_factory=set[str])
+    fields: dict[str, Touch] = field(default_factory=dict[str, Touch])
 
-    def own(self) -> dict[str, object]:
-        """Return the values to go back to."""
-        return {name: old for name, old in self.before.items() if name not in self.foreign}
+    @contextmanager
+    def noted(self) -> Generator[None]:
+        """Note what this block touches, and what it calls and begins."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
 
 
 _current: ContextVar[Touches | None] = ContextVar("signoff_touches", default=None)
@@ -79,8 +104,16 @@ class StateDict(dict[str, object]):
         super().__delitem__(key)
 
     @override
+    def __iter__(self) -> Iterator[str]:
+        # As it is; only that it is defined makes `dict(state)` and `{**state}` use __getitem__.
+        return super().__iter__()
+
+    @override
     def get(self, key: str, default: object = None, /) -> object:
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     @override
     def setdefault(self, key: str, default: object = None, /) -> object:
@@ -95,14 +128,14 @@ class StateDict(dict[str, object]):
 
     @override
     def popitem(self) -> tuple[str, object]:
-        _touch(self, next(reversed(self), ""))
+        for key in reversed(self):
+            return key, self.pop(key)
         return super().popitem()
 
     @override
     def clear(self) -> None:
         for key in list(self):
-            _touch(self, key)
-        super().clear()
+            del self[key]
 
     @override
     def update(self, *others: Any, **more: object) -> None:
@@ -110,89 +143,130 @@ class StateDict(dict[str, object]):
             self[key] = value
 
     @override
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc] - dict has two overloads
-        self.update(other)
-        return self
+    def copy(self) -> dict[str, object]:
+        return dict(self)
 
-    @override
-    def values(self) -> Any:
-        self._touch_mutable()
-        return super().values()
+    if not TYPE_CHECKING:
+        # Typed as in dict, whose views have no public names.
 
-    @override
-    def items(self) -> Any:
-        self._touch_mutable()
-        return super().items()
+        def __ior__(self, other: Mapping[str, object]) -> Self:
+            self.update(other)
+            return self
+
+        def values(self) -> ValuesView[object]:
+            """Return what a dict does."""
+            self._touch_mutable()
+            return super().values()
+
+        def items(self) -> ItemsView[str, object]:
+            """Return what a dict does."""
+            self._touch_mutable()
+            return super().items()
 
     def _touch_mutable(self) -> None:
-        for key in list(self):
-            self[key]
+        for key in list(self.keys()):
+            self.get(key)
 
 
 @cache
 def tracked(model: type[BaseModel]) -> type[BaseModel]:
     """Return a subclass of a user's model that notes touches, with an `id` when the model has none."""
-    fields = frozenset(model.model_fields)
+    with_id = create_model(model.__name__, __base__=model, id=(str, ""))
+    base = model if "id" in model.model_fields else with_id
+    known = frozenset(base.model_fields)
+    open_ended = model.model_config.get("extra") == "allow"
 
-    def get(self: BaseModel, name: str) -> object:
-        value = super(made, self).__getattribute__(name)
-        if name in fields and not isinstance(value, _SCALARS):
-            _touch(self, name)
+    def get(state: BaseModel, name: str) -> object:
+        value = base.__getattribute__(state, name)
+        if name in known and not isinstance(value, _SCALARS):
+            _touch(state, name)
         return value
 
-    def put(self: BaseModel, name: str, value: object) -> None:
-        _touch(self, name)
-        super(made, self).__setattr__(name, value)
+    def get_extra(state: BaseModel, name: str) -> object:
+        # Pydantic hides it from type checkers, which are to know the fields only.
+        value = cast("object", vars(BaseModel)["__getattr__"](state, name))
+        if not isinstance(value, _SCALARS):
+            _touch(state, name)
+        return value
 
-    def same(self: BaseModel, other: object) -> bool:
-        return isinstance(other, model) and dict(self) == {**dict(self), **dict(other)}
+    def put(state: BaseModel, name: str, value: object) -> None:
+        if name in known or (open_ended and not name.startswith("_")):
+            _touch(state, name)
+        base.__setattr__(state, name, value)
 
-    namespace: dict[str, object] = {
-        "__module__": model.__module__,
-        "__qualname__": model.__qualname__,
-        "__doc__": model.__doc__,
-        "__getattribute__": get,
-        "__setattr__": put,
-        "__eq__": same,
-        "__hash__": None,
-    }
-    if "id" not in fields:
-        namespace |= {"__annotations__": {"id": str}, "id": ""}
-    made = cast("type[BaseModel]", type(model)(model.__name__, (model,), namespace))
-    return made
+    def same(state: BaseModel, other: object) -> bool:
+        return isinstance(other, model) and dict(state) == {**dict(state), **dict(other)}
+
+    def fill(namespace: dict[str, object]) -> None:
+        namespace |= {
+            "__module__": model.__module__,
+            "__qualname__": model.__qualname__,
+            "__doc__": model.__doc__,
+            "__getattribute__": get,
+            "__getattr__": get_extra,
+            "__setattr__": put,
+            "__eq__": same,
+            "__hash__": None,
+        }
+
+    config = {"populate_by_name": True, "extra": "allow" if open_ended else "ignore"}
+    return cast("type[BaseModel]", new_class(model.__name__, (base,), config, fill))
 
 
 class StateBox:
-    """The live state of one run in this process."""
+    """
+    The live state of one run in this process.
+
+    Attributes:
+        value: The state, as steps see it.
+    """
 
     def __init__(self, codec: Codec, model: type[BaseModel] | None) -> None:
         self._codec = codec
-        self._model = tracked(model) if model else None
+        self._model = model
+        self._tracked = tracked(model) if model else None
         self._lock = threading.RLock()
         self._active: list[Touches] = []
-        self.value: State = StateDict()
+        self._order = count()
+        self.value: StateDict | BaseModel = StateDict()
 
-    def begin(self, initial: Mapping[str, object], inputs: Mapping[str, object], *, id_: str) -> None:
+    def prepare(self, initial: Mapping[str, object]) -> None:
+        """Make the state of an instance that no run has begun yet; nothing is checked."""
+        if self._tracked is None:
+            self.value = StateDict({"id": "", **initial})
+        else:
+            self.value = self._tracked.model_construct(None, **initial)
+
+    def begin(
+        self, initial: Mapping[str, object], inputs: Mapping[str, object], *, id_: str
+    ) -> None:
         """
         Make a fresh state from initial values and a run's inputs.
+
+        Args:
+            initial: What the class or instance says.
+            inputs: Merged over that.
+            id_: The state's `id`, unless it is given one.
 
         Raises:
             ValueError: An input does not fit; the message names the field.
         """
         values = {**initial, **inputs}
-        values["id"] = values.get("id") or id_
-        if self._model is None:
+        if self._tracked is None:
+            values["id"] = values.get("id") or id_
             self.value = StateDict(values)
             return
-        known = {
-            name: value for name, value in values.items() if name in self._model.model_fields
-        }
+        if self._tracked.model_fields["id"].is_required():
+            values.setdefault("id", id_)
         try:
-            self.value = self._model.model_validate(known)
+            state = self._tracked.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"state field {place!r}: {first['msg']}") from error
+        if _home(state, "id")["id"] in ("", None):
+            _home(state, "id")["id"] = id_
+        self.value = state
 
     def load(self, tree: Mapping[str, Tree]) -> None:
         """
@@ -201,18 +275,14 @@ class StateBox:
         Raises:
             CodecError: A value, a field or a type does not fit the code any more; it says which.
         """
-        values = {name: self._load_field(name, each) for name, each in tree.items()}
-        if self._model is None:
+        values = {name: self._loaded(name, each) for name, each in tree.items()}
+        if self._tracked is None:
             self.value = StateDict(values)
             return
-        missing = [
-            name
-            for name, info in self._model.model_fields.items()
-            if info.is_required() and name not in values
-        ]
-        if missing:
-            raise CodecError("the state has no value for it", path=f"state.{missing[0]}")
-        self.value = self._model.model_construct(None, **values)
+        for name, info in self._tracked.model_fields.items():
+            if info.is_required() and name not in values:
+                raise CodecError("the state has no value for it", path=f"state.{name}")
+        self.value = self._tracked.model_construct(None, **values)
 
     def dump(self, *, finishing: Touches | None = None) -> dict[str, Tree]:
         """
@@ -222,38 +292,34 @@ class StateBox:
             finishing: The attempt that has just ended well, whose changes count.
 
         Raises:
-            CodecError: A value cannot be stored.
+            CodecError: A value cannot be stored, or is not of the type that its field promises.
         """
         with self._lock:
-            unfinished: dict[str, object] = {}
-            for touches in self._active:
-                if touches is not finishing:
-                    unfinished |= touches.own()
-            live = {name: value for name, value in self._fields() if name not in unfinished}
-            tree = {
-                name: self._codec.to_tree(value, path=f"state.{name}")
-                for name, value in live.items()
-            }
-            return tree | {
-                name: cast("Tree", old) for name, old in unfinished.items() if old is not _MISSING
-            }
+            others = [touches for touches in self._active if touches is not finishing]
+            names = dict.fromkeys(
+                (*self._fields(), *(name for one in others for name in one.fields))
+            )
+            values = {name: self._settled(name, others) for name in names}
+        return {name: value for name, value in values.items() if not isinstance(value, Missing)}
 
     def plain(self) -> dict[str, object]:
         """Return the fields of the live state by name."""
-        with self._lock:
-            return dict(self._fields())
+        return self._fields()
 
-    @contextmanager
-    def attempt(self) -> Iterator[Touches]:
-        """Note what this block touches."""
+    def plain_value(self, value: object) -> object:
+        """Return a value that a step returned: a copy of the state, if it is the state."""
+        if isinstance(value, StateDict):
+            return dict(value)
+        if self._model is not None and type(value) is self._tracked:
+            return self._model.model_construct(None, **dict(value))
+        return value
+
+    def begin_attempt(self) -> Touches:
+        """Return the notes of a new attempt, which `settle` is to end."""
         touches = Touches(box=self)
         with self._lock:
             self._active.append(touches)
-        token = _current.set(touches)
-        try:
-            yield touches
-        finally:
-            _current.reset(token)
+        return touches
 
     def settle(self, touches: Touches, *, keep: bool) -> None:
         """End an attempt's notes: keep what it changed, or take it back."""
@@ -261,40 +327,111 @@ class StateBox:
             self._active.remove(touches)
             if keep:
                 return
-            for name, old in touches.own().items():
-                self._put(name, old)
+            for name, touch in touches.fields.items():
+                now = self._encoded(name)
+                settled = touch.taken_from(now)
+                if settled != now:
+                    self._put(name, settled)
+                self._let_others_know(name, touch, settled)
 
     def touch(self, touches: Touches, name: str) -> None:
         """Note that an attempt reads or writes a field."""
         with self._lock:
-            if name not in touches.before:
-                touches.before[name] = self._encoded(name)
-            for other in self._active:
-                if other is not touches and name in other.before:
-                    other.foreign.add(name)
+            others = [
+                one.fields[name]
+                for one in self._active
+                if one is not touches and name in one.fields
+            ]
+            alone = [touch for touch in others if not touch.shared]
+            if name in touches.fields and not alone:
+                return
+            now = self._encoded(name)
+            for touch in alone:
+                touch.shared, touch.after = True, now
+            if name not in touches.fields:
+                touches.fields[name] = Touch(order=next(self._order), before=now)
 
-    def _fields(self) -> list[tuple[str, object]]:
-        if isinstance(self.value, BaseModel):
-            return list(self.value.__dict__.items()) + list((self.value.__pydantic_extra__ or {}).items())
-        return [(name, dict.__getitem__(self.value, name)) for name in list(self.value)]
-
-    def _encoded(self, name: str) -> object:
-        fields = dict(self._fields())
-        return self._codec.to_tree(fields[name], path=f"state.{name}") if name in fields else _MISSING
-
-    def _put(self, name: str, old: object) -> None:
-        if isinstance(self.value, BaseModel):
-            self.value.__dict__[name] = self._codec.from_tree(cast("Tree", old), path=f"state.{name}")
-        elif old is _MISSING:
-            dict.pop(self.value, name, None)
+    def _settled(self, name: str, others: list[Touches]) -> Value:
+        """Return a field's value without what some attempts have changed in it, the latest first."""
+        touched = sorted(
+            (one.fields[name] for one in others if name in one.fields),
+            key=lambda touch: -touch.order,
+        )
+        if touched and not touched[0].shared:
+            now, touched = touched[0].before, touched[1:]
         else:
-            dict.__setitem__(self.value, name, self._codec.from_tree(cast("Tree", old), path=name))
+            now = self._encoded(name, checked=True)
+        for touch in touched:
+            now = touch.taken_from(now)
+        return now
 
-    def _load_field(self, name: str, tree: Tree) -> object:
+    def _let_others_know(self, name: str, gone: Touch, settled: Value) -> None:
+        """Take what an attempt had changed out of what others remember of a field."""
+        for touch in (one.fields[name] for one in self._active if name in one.fields):
+            if touch.order > gone.order:
+                touch.before = gone.taken_from(touch.before)
+                touch.after = gone.taken_from(touch.after)
+            elif touch.after == settled:
+                touch.shared = False
+
+    def _fields(self) -> dict[str, object]:
+        state = self.value
+        if isinstance(state, StateDict):
+            return dict(_Plain.items(state))
+        known = type(state).model_fields
+        members = dict(cast("_Plain", state.__dict__))
+        return {name: members[name] for name in known if name in members} | dict(
+            state.__pydantic_extra__ or {}
+        )
+
+    def _encoded(self, name: str, *, checked: bool = False) -> Value:
+        fields = self._fields()
+        if name not in fields:
+            return MISSING
+        if checked:
+            self._codec.check(fields[name], self._annotation(name), path=f"state.{name}")
+        return self._codec.to_tree(fields[name], path=f"state.{name}")
+
+    def _annotation(self, name: str) -> object:
+        known = self._tracked.model_fields if self._tracked else {}
+        return known[name].annotation if name in known else object
+
+    def _put(self, name: str, settled: Value) -> None:
+        """Put a value in the place of another; where others may hold that, into the same object."""
+        home = _home(self.value, name)
+        if isinstance(settled, Missing):
+            _Plain.pop(home, name, None)
+            return
+        value = self._codec.from_tree(settled, path=f"state.{name}")
+        now = _Plain.get(home, name)
+        kinds = {type(now), type(value)}
+        if kinds == {list}:
+            cast("list[object]", now)[:] = cast("list[object]", value)
+        elif kinds == {dict}:
+            members = cast("dict[object, object]", now)
+            members.clear()
+            members.update(cast("dict[object, object]", value))
+        else:
+            _Plain.__setitem__(home, name, value)
+
+    def _loaded(self, name: str, tree: Tree) -> object:
         path = f"state.{name}"
-        if self._model is None:
+        model = self._tracked
+        if model is None:
             return self._codec.from_tree(tree, path=path)
-        info = self._model.model_fields.get(name)
-        if info is None:
+        if name not in model.model_fields and model.model_config.get("extra") != "allow":
             raise CodecError("the state model has no such field any more", path=path)
-        return self._codec.from_tree(tree, info.annotation, path=path)
+        return self._codec.from_tree(tree, self._annotation(name), path=path)
+
+
+_Plain = dict[str, object]
+"""For its methods, which note nothing."""
+
+
+def _home(state: StateDict | BaseModel, name: str) -> dict[str, object]:
+    """Return the dict in which a state keeps a field."""
+    if isinstance(state, StateDict):
+        return state
+    if name in type(state).model_fields:
+        return cast("dict[str, object]", state.__dict__)
+    return cast("dict[str, object]", state.__pydantic_extra__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from signoff.errors import SealInvalidError
 from signoff.flows.session import Blocked, Session
 from signoff.model.changes import Signal
 from signoff.model.run import TERMINAL, Occurrence
@@ -21,8 +22,6 @@ class Told:
     Attributes:
         session: The run.
         noted: The signals that were looked at; the next commit consumes them.
-        problem: What keeps the run from going on before anything was run; a retry does not
-            change it.
         blocked: Why the run needs a person.
         cancelled: Whether it is to end.
         retry: Whether it is to be tried again.
@@ -30,7 +29,6 @@ class Told:
 
     session: Session
     noted: list[Signal] = field(default_factory=list[Signal])
-    problem: Blocked | None = None
     blocked: Blocked | None = None
     cancelled: bool = False
     retry: bool = False
@@ -57,15 +55,10 @@ class Told:
         """Whether there is a signal that was not looked at."""
         return any(signal not in self.noted for signal in self.session.signals)
 
-    def block(self, problem: Blocked | None) -> None:
-        """Say what keeps the run from going on, if anything does, before anything was run."""
-        self.problem = problem
-        self.blocked = problem or self.blocked
-
     def begin_again(self) -> None:
-        """Do as a retry asks: forget what blocked the run, unless it still does."""
+        """Do as a retry asks: forget what blocked the run."""
         self.retry = False
-        self.blocked = self.problem
+        self.blocked = None
 
     def go_on(self, journal: Mapping[str, Occurrence]) -> list[str]:
         """Return the suspended occurrences that have something to go on with, oldest first."""
@@ -92,15 +85,20 @@ class Told:
 
     async def _catch_up(self) -> None:
         """Look for answers whose signal was consumed by a drive that did not get further."""
-        store = self.session.shop.store
         for one in self._suspended():
-            for subject in _waits_for(one):
-                if subject.startswith("run_"):
-                    ended = (await store.run(subject)).record.status in TERMINAL
-                else:
-                    ended = (await store.request(subject)).status != "pending"
-                if ended:
+            for subject in sorted(_waits_for(one)):
+                if await self._has_ended(subject):
                     self._news.add((one.occurrence_id, subject))
+
+    async def _has_ended(self, subject: str) -> bool:
+        shop = self.session.shop
+        if subject.startswith("run_"):
+            return (await shop.store.run(subject)).record.status in TERMINAL
+        try:
+            return (await shop.desk.load(subject)).status != "pending"
+        except SealInvalidError as error:
+            self.blocked = distrusted(error)
+            return False
 
     def _look(self) -> None:
         for signal in self.session.signals:
@@ -116,8 +114,9 @@ class Told:
             case "retry":
                 self.retry = status in {"blocked", "failed"}
             case "tampered":
-                detail = f"{signal.facts['request_id']}: {signal.facts['field']}"
-                self.blocked = Blocked(reason="seal_invalid", detail=detail)
+                facts = signal.facts
+                error = SealInvalidError(str(facts["request_id"]), str(facts["field"]))
+                self.blocked = distrusted(error)
             case "resolved":
                 self._take_answer(str(signal.facts["request_id"]))
             case "child_ended":
@@ -132,7 +131,7 @@ class Told:
             call.doubt_request_id for one in self.session.journal.values() for call in one.calls
         }
         if request_id in doubts and self.blocked is not None and self.blocked.reason == "in_doubt":
-            self.blocked = self.problem
+            self.blocked = None
 
     def _take_news(self, subject: str) -> None:
         # Of those that still run, too: they may be about to suspend for exactly this.
@@ -146,6 +145,11 @@ class Told:
         return [
             one for one in self.session.journal.values() if one.live and one.status == "suspended"
         ]
+
+
+def distrusted(error: SealInvalidError) -> Blocked:
+    """Return why a run stops in which something is not what was stored."""
+    return Blocked(reason="seal_invalid", detail=f"{error.record_id}: {error.field}")
 
 
 def _waits_for(one: Occurrence) -> set[str]:

@@ -166,10 +166,14 @@ class IMAPInbox(Inbox):
             found = await self._within(server.search(above=last, since=since))
             now, more = found[: self._batch], len(found) > self._batch
             bodies = await self._bodies(server, now)
-        last = max(now, default=last) if more else max(last, newest, *now)
+        last = now[-1] if more else max(last, newest, *now)
         return Batch(
             messages=[
-                Incoming(uid=f"{selected.validity}:{uid}", raw=bodies[uid])
+                Incoming(
+                    uid=f"{selected.validity}:{uid}",
+                    raw=bodies[uid],
+                    cut=len(bodies[uid]) >= LIMIT_BYTES,
+                )
                 for uid in now
                 if uid in bodies
             ],

@@ -230,7 +230,7 @@ _Answer = tuple[str, Sequence[object]]
 
 def words(text: str) -> str:
     """Return what somebody else said, for a message."""
-    return shown(text)[:_MOST_WORDS]
+    return shown(text[:_MOST_WORDS])
 
 
 def _text(data: Sequence[object]) -> str:

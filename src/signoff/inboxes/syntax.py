@@ -15,6 +15,7 @@ from typing import Final
 
 _MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 _UID: Final = re.compile(rb"[1-9][0-9]{0,9}")
+# Only the names of what is fetched have blanks in brackets; a flag may have a bracket anywhere.
 _TOKEN: Final = re.compile(
     rb"""[ ]* (?: (?P<open>\()
                 | (?P<close>\))
@@ -115,7 +116,7 @@ def _tokens_of_text(text: bytes) -> Iterator[tuple[str, bytes | None]]:
         )
         if kind == "quoted":
             yield kind, re.sub(rb"\\(.)", rb"\1", value)
-        elif kind == "atom" and value.upper() == b"NIL":
+        elif value.upper() == b"NIL":
             yield kind, None
         else:
             yield kind, value

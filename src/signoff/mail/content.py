@@ -16,7 +16,7 @@ from signoff.mail.blocks import ATTACHMENT, Block, fit, moment, name, short
 from signoff.mail.page import Line, Page, Part, Said, Section, answers, lines_of
 from signoff.mail.payload import is_attached, outline, payload_lines, reply_code, size_of
 from signoff.mail.refusals import advice_for
-from signoff.model.request import Request
+from signoff.model.request import Request, RequestKind
 from signoff.ports import Outgoing
 
 _TITLE_LENGTH: Final = 100
@@ -30,6 +30,12 @@ _EVIDENCE_BYTES: Final = 6_000
 _AGENT_BYTES: Final = 8_000
 _FEEDBACK_BYTES: Final = 8_000
 
+_HEADINGS: Final[dict[RequestKind, str]] = {
+    "call": "Your approval is asked",
+    "feedback": "Your review is asked",
+    "in_doubt": "You are asked what happened",
+    "question": "You are asked a question",
+}
 _HOW_SHOWN: Final = Said(
     "Shown by Signoff exactly as it is stored: | begins a line, |+ goes on with it, and |~ is "
     "a remark of ours."
@@ -95,7 +101,7 @@ def _request_page(
     question, *supports = rest
     return Page(
         title=title_of(request),
-        heading="Your approval is asked",
+        heading=_HEADINGS[request.kind],
         summary=f"Risk: {request.risk}. {_deadline(request)}",
         sections=(
             payload,
@@ -241,11 +247,10 @@ def _question(request: Request) -> Block:
 
 
 def _facts(request: Request) -> Section:
+    assignees = short(", ".join(request.assignees), _ASSIGNEES_LENGTH)
     parts = [
         Said(f"Asked by: {name(request.requester or '') or 'not recorded'}"),
-        Said(
-            f"Asked of: {short(', '.join(request.assignees), _ASSIGNEES_LENGTH) or 'anybody who may decide'}"
-        ),
+        Said(f"Asked of: {assignees or 'anybody who may decide'}"),
         Said(f"Risk: {request.risk} (set by the program, not by the agent)"),
         Said(_deadline(request)),
     ]
@@ -291,11 +296,8 @@ def _ending(request: Request) -> list[Said]:
     if end is None:
         return []
     outcome = f' as "{name(end.outcome)}"' if end.outcome else ""
-    return [
-        Said(
-            f"It ended {end.status}{outcome} - by {name(end.reviewer)} at {moment(end.resolved_at)}."
-        )
-    ]
+    by = f"by {name(end.reviewer)} at {moment(end.resolved_at)}"
+    return [Said(f"It ended {end.status}{outcome} - {by}.")]
 
 
 def _reference(request: Request) -> Section:

@@ -17,6 +17,9 @@ from signoff.mail.page import shown
 POLICY: Final = SMTP.clone(max_line_length=998, cte_type="7bit")
 """How a mail is written: headers on one line, CRLF, seven bits."""
 
+# Encoded words have at most 75 characters, lines with them 76. Source: RFC 2047 section 2.
+_SUBJECT_POLICY: Final = SMTP.clone(max_line_length=76)
+
 _ID: Final = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+>")
 _LONGEST_ID: Final = 250
 
@@ -40,8 +43,7 @@ def flatten(message: EmailMessage, *, subject: str) -> bytes:
     """
     Return a mail as bytes, headed by its subject.
 
-    The subject is folded at 78 columns: it may hold encoded words, which have at most 75
-    characters. No other header is folded.
+    The subject may be folded and encoded; no other header is folded.
 
     Args:
         message: The mail without a subject.
@@ -50,10 +52,10 @@ def flatten(message: EmailMessage, *, subject: str) -> bytes:
     Raises:
         NotifyError: The bytes, read again, have other headers than they should have.
 
-    Source: RFC 2047 section 2, RFC 5322 section 2.1.1.
+    Source: RFC 5322 section 2.1.1.
     """
     intended = ["Subject", *message.keys()]
-    head: str = SMTP.header_factory("Subject", subject).fold(policy=SMTP)
+    head: str = SMTP.header_factory("Subject", subject).fold(policy=_SUBJECT_POLICY)
     raw = head.encode("ascii") + message.as_bytes(policy=POLICY)
     ensure_headers(raw, intended)
     return raw

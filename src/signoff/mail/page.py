@@ -177,11 +177,10 @@ def _blank_lines(number: int) -> Iterator[Line]:
 
 
 def _one_line(text: str, *, indent: str, tone: Tone | None) -> Iterator[Line]:
-    gutter = NEW
-    for part in _BLANKS.split(indent + text):
+    gutter, lead = NEW, indent
+    for part in filter(None, _BLANKS.split(text)):
         if _BLANKS.fullmatch(part):
             yield Line(text=counted(len(part), "blank"), gutter=REMARK)
-            gutter = MORE
-        elif part:
-            yield Line(text=part, gutter=gutter, tone=tone)
-            gutter = MORE
+        else:
+            yield Line(text=lead + part, gutter=gutter, tone=tone)
+        gutter, lead = MORE, ""

@@ -29,7 +29,6 @@ _DARK_PAPER: Final = "#16191d"
 _DARK_INK: Final = "#e7e9ec"
 _DARK_FAINT: Final = "#a9b1ba"
 _DARK_BOX: Final = "#23282e"
-_DARK_RULE: Final = "#4b535c"
 
 _SANS: Final = "font-family:Segoe UI,Helvetica,Arial,sans-serif;"
 _MONO: Final = "font-family:Consolas,Menlo,monospace;"
@@ -39,7 +38,6 @@ _DARK_RULES: Final = (
     (".paper", f"background-color:{_DARK_PAPER} !important;color:{_DARK_INK} !important;"),
     (".faint", f"color:{_DARK_FAINT} !important;"),
     (".box", f"background-color:{_DARK_BOX} !important;color:{_DARK_INK} !important;"),
-    (".box", f"border-color:{_DARK_RULE} !important;"),
 )
 _STYLE: Final = (
     ":root{color-scheme:light dark;supported-color-schemes:light dark;}\n"
@@ -95,7 +93,7 @@ style="width:100%;max-width:600px;">
 
 def shown_lines(page: Page) -> Iterator[str]:
     """Yield the lines that a reader of the HTML sees, unfolded and without markup."""
-    texts = [page.summary, REPLY_LINE, page.heading]
+    texts = [page.title, page.summary, REPLY_LINE, page.heading]
     for section in page.sections:
         texts += [section.title, *(_said(part) for part in section.parts)]
     for text in texts:
@@ -140,7 +138,7 @@ def _blocks(kind: type[Part], parts: Sequence[Part], words: frozenset[str]) -> I
 
 
 def _box(lines: Sequence[Line], words: frozenset[str]) -> str:
-    """Show lines of others, isolated, so that no direction mark reaches beyond its line."""
+    """Show lines of others in boxes: one for each run of lines of the same tone."""
     return "\n".join(
         f'<div class="box" style="margin:0 0 8px;padding:8px 12px;background-color:{_BOX};'
         f"color:{_INK};border:1px solid {_RULE};border-left:4px solid {edge};"
@@ -172,9 +170,6 @@ def _button(button: Button, words: frozenset[str]) -> str:
 
 
 def _line(text: str, words: frozenset[str]) -> str:
-    return _text(harmless(shown(text), words))
-
-
-def _text(text: str) -> str:
-    """Escape a text, and keep every blank of a run of them."""
-    return html.escape(shown(text), quote=False).replace("  ", " &#160;")
+    """Escape a line, and keep every blank of a run of them."""
+    escaped = html.escape(harmless(shown(text), words), quote=False)
+    return escaped.replace("  ", " &#160;")

@@ -60,10 +60,10 @@ def _wrapped(text: str) -> list[str]:
 
 def _folded(line: Line) -> Iterator[str]:
     """Cut behind a blank if one is near; no character is dropped, as `textwrap` would."""
-    text, gutter = str(line), ""
-    while len(gutter) + len(text) > WIDTH:
-        room = WIDTH - len(gutter)
-        cut = text.rfind(" ", room - _LONGEST_WORD, room) + 1 or room
-        yield gutter + text[:cut]
-        text, gutter = text[cut:], MORE
-    yield gutter + text
+    text, gutter, start = str(line), "", 0
+    while len(gutter) + len(text) - start > WIDTH:
+        end = start + WIDTH - len(gutter)
+        cut = text.rfind(" ", end - _LONGEST_WORD, end) + 1 or end
+        yield gutter + text[start:cut]
+        gutter, start = MORE, cut
+    yield gutter + text[start:]

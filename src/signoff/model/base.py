@@ -18,6 +18,8 @@ class Record(BaseModel):
     `format` is higher than `FORMAT` is refused by `signoff.ports` readers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="allow", defer_build=True, ser_json_inf_nan="constants"
+    )
 
     format: int = Field(default=FORMAT, ge=1)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from signoff.model.base import Record
 
 Risk = Literal["low", "medium", "high", "critical"]
 """How much harm a wrong yes does; set by code or policy, never by agent text."""
+
+Duration = Annotated[timedelta, Field(gt=timedelta(0))]
+"""A length of time that is longer than nothing."""
 
 RISKS: tuple[Risk, ...] = ("low", "medium", "high", "critical")
 
@@ -36,9 +41,9 @@ class Policy(Record):
     assignable: tuple[str, ...] | None = None
     approvers: tuple[str, ...] | None = None
     risk: Risk | None = None
-    sla: timedelta | None = None
-    expires_after: timedelta | None = None
-    valid_for: timedelta | None = None
+    sla: Duration | None = None
+    expires_after: Duration | None = None
+    valid_for: Duration | None = None
 
     def over(self, lower: Policy) -> Policy:
         """Return this policy with every field it leaves open taken from `lower`."""

@@ -150,6 +150,8 @@ class Run(Record):
         parent_occurrence_id: That step's occurrence.
         fingerprint: Of the flow's graph, when the run was last advanced.
         state: The flow's state as a tree, field by field.
+        state_type: The state's model, `module:qualname`, where the flow's instance and not its
+            class said so.
         parts: The `and_` parts seen so far: listener, leaf, occurrence.
         next_seq: The number that the next occurrence gets.
         finished: How many occurrences have finished.
@@ -175,6 +177,7 @@ class Run(Record):
     parent_occurrence_id: str = ""
     fingerprint: str = ""
     state: dict[str, Tree] = Field(default_factory=dict)
+    state_type: str = ""
     parts: dict[str, dict[str, str]] = Field(default_factory=dict)
     next_seq: int = 1
     finished: int = 0

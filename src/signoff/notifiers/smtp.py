@@ -34,6 +34,9 @@ _MAILS_PER_CONNECTION: Final = 100
 _IDLE: Final = timedelta(seconds=60)
 _GOODBYE: Final = timedelta(seconds=2)
 _PERMANENT: Final = 500
+_ABOUT_THE_LOGIN: Final = frozenset({530, 534, 535, 538})
+"""Replies that no other mail would get around. Source: RFC 4954 section 6."""
+
 _SOME_TOKEN: Final = "a" * 48
 _SOME_DELIVERY: Final = "dlv_" + "a" * 26
 _NAMED: Final = re.compile(r'\s*"?([^"<>]*?)"?\s*<([^<>]+)>\s*')
@@ -159,8 +162,8 @@ class SMTPNotifier(Notifier):
 
         Raises:
             NotifyError: It was not sent. Permanent when the server refused this mail for good
-                (5xx) or the recipient is no address; whatever concerns the connection or the
-                login may pass.
+                (5xx) or the recipient is no address; what concerns the connection or the login
+                may pass.
             ConfigurationError: There is no asyncio event loop.
         """
         loop = _running_loop()
@@ -183,7 +186,7 @@ class SMTPNotifier(Notifier):
 
     @override
     async def aclose(self) -> None:
-        line = self._lines.pop(_running_loop(), None)
+        line = self._lines.get(_running_loop())
         if line is not None:
             async with line.lock:
                 await _hang_up(line.smtp)
@@ -288,7 +291,7 @@ async def _hand_over(smtp: aiosmtplib.SMTP, envelope: str, recipient: str, raw: 
     except aiosmtplib.SMTPResponseException as error:
         raise _Failed(
             f"the server refused the mail: {error.code} {_words(error)}",
-            permanent=error.code >= _PERMANENT,
+            permanent=error.code >= _PERMANENT and error.code not in _ABOUT_THE_LOGIN,
         ) from None
     except (aiosmtplib.SMTPException, OSError) as error:
         raise _Failed(f"the connection broke: {_words(error)}") from None

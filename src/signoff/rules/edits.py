@@ -109,7 +109,7 @@ def check_edit(original: Tree, edited: Tree, *, fixed: Collection[str] = ()) -> 
     """
     before, after = read(original), read(edited)
     parts: dict[str | int, list[_Found]] = {}
-    if before.kind in _NAMED and _unfit(before, [after]) is None:
+    if before.kind in _NAMED and _unfit(after, [before]) is None:
         for label, path, found in _by_name("", before, after, closed=True):
             refused = label in fixed and found
             parts[label] = [Problem(path, "may not be edited")] if refused else found
@@ -134,7 +134,7 @@ def _compare(path: str, old: Tree, new: Tree) -> Iterator[_Found]:
     if why is not None:
         yield Problem(path or "payload", why)
     elif before.kind != after.kind or before.children is None or after.children is None:
-        if type(old) is not type(new) or old != new:
+        if _differ(old, new):
             yield Change(path, "changed", old, new)
     elif before.kind in _NAMED:
         for _, _, found in _by_name(path, before, after, closed=before.kind in _RECORDS):
@@ -143,6 +143,13 @@ def _compare(path: str, old: Tree, new: Tree) -> Iterator[_Found]:
         yield from _compare_sets(path, before.children, after.children)
     else:
         yield from _compare_lists(path, before.children, after.children)
+
+
+def _differ(old: Tree, new: Tree) -> bool:
+    if isinstance(old, float) and isinstance(new, float):
+        # Zero has a sign that is shown, and that `==` does not see.
+        return repr(old) != repr(new)
+    return type(old) is not type(new) or old != new
 
 
 def _unfit(after: Node, others: Sequence[Node]) -> str | None:

@@ -106,7 +106,7 @@ class Notice:
 
     kind: DeliveryKind
     recipient: str
-    note: dict[str, Tree] = field(default_factory=dict)
+    note: dict[str, Tree] = field(default_factory=dict[str, Tree])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ class Transition:
     event: str
     actor: str
     facts: dict[str, Tree]
-    personal: dict[str, str] = field(default_factory=dict)
+    personal: dict[str, str] = field(default_factory=dict[str, str])
     ended: bool = False
     revokes: bool = False
     asks: tuple[str, ...] = ()
@@ -211,9 +211,7 @@ def _respond(request: Request, command: Respond, now: datetime) -> Transition:
     return _resolved(request, command, status=status, edited=edited, now=now)
 
 
-def _status_for(
-    request: Request, command: Respond
-) -> Literal["approved", "rejected", "answered"]:
+def _status_for(request: Request, command: Respond) -> Literal["approved", "rejected", "answered"]:
     if not request.choices:
         return "answered"
     meaning = choice_of(request, command.label).meaning

@@ -8,6 +8,18 @@ from signoff.errors import ConfigurationError
 from signoff.model.policy import Policy, Risk
 
 
+def addresses_in(names: Sequence[str]) -> tuple[str, ...]:
+    """
+    Return addresses in lower case, without spaces around them, each once and none empty.
+
+    Raises:
+        ConfigurationError: It is one text, whose letters would be taken for addresses.
+    """
+    if isinstance(names, str):
+        raise ConfigurationError(f"{names!r} is one text; write it as [{names!r}]")
+    return tuple(dict.fromkeys(name for each in names if (name := each.strip().lower())))
+
+
 def assignees_for(
     *,
     fixed: Sequence[str],
@@ -29,13 +41,17 @@ def assignees_for(
 
     Raises:
         ConfigurationError: A computed address is not assignable or is the requester, or the
-            requester is the only one who could decide.
+            requester is the only one who could decide, or addresses are given as one text.
     """
     asker = (requester or "").strip().lower()
-    for address in _clean(computed):
+    for address in addresses_in(computed):
         _check_computed(address, policy=policy, risk=risk, asker=asker)
-    chosen = _clean(computed) or _clean(fixed) or _clean([policy.assign_to_email or ""])
-    deciders = {*chosen, *_clean(policy.approvers or ())}
+    chosen = (
+        addresses_in(computed)
+        or addresses_in(fixed)
+        or addresses_in([policy.assign_to_email or ""])
+    )
+    deciders = {*chosen, *addresses_in(policy.approvers or ())}
     if deciders == {asker}:
         raise ConfigurationError(
             f"{asker!r} is both the requester and the only one who could decide, and the"
@@ -49,7 +65,7 @@ def _check_computed(address: str, *, policy: Policy, risk: Risk, asker: str) -> 
         raise ConfigurationError(
             f"the computed assignee {address!r} is the requester, who never decides"
         )
-    allowed = _clean(policy.assignable or ())
+    allowed = addresses_in(policy.assignable or ())
     if not allowed and risk in {"high", "critical"}:
         raise ConfigurationError(
             f"a computed assignee at {risk} risk needs Policy(assignable=[...]);"
@@ -59,7 +75,3 @@ def _check_computed(address: str, *, policy: Policy, risk: Risk, asker: str) -> 
         raise ConfigurationError(
             f"the computed assignee {address!r} is none of the policy's assignable addresses"
         )
-
-
-def _clean(addresses: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for each in addresses if (name := each.strip().lower())))

@@ -73,9 +73,7 @@ def with_answer_seals(keyring: Keyring, request: Request) -> Request:
         record_id=f"{request.request_id}/resolution",
         fields=_resolution_fields(request, resolution),
     )
-    return request.model_copy(
-        update={"resolution": resolution.model_copy(update={"seal": sealed})}
-    )
+    return request.model_copy(update={"resolution": resolution.model_copy(update={"seal": sealed})})
 
 
 def verify_request(keyring: Keyring, request: Request) -> None:
@@ -89,9 +87,7 @@ def verify_request(keyring: Keyring, request: Request) -> None:
     try:
         _verify(keyring, request)
     except SealInvalidError as error:
-        raise SealInvalidError(
-            request.request_id, error.field, run_id=request.run_id
-        ) from None
+        raise SealInvalidError(request.request_id, error.field, run_id=request.run_id) from None
 
 
 def _verify(keyring: Keyring, request: Request) -> None:
@@ -128,9 +124,7 @@ def _check_payload(request: Request) -> None:
         raise SealInvalidError(request.request_id, "payload_digest")
 
 
-def _with_vote_seal(
-    keyring: Keyring, request: Request, index: int, decision: Decision
-) -> Decision:
+def _with_vote_seal(keyring: Keyring, request: Request, index: int, decision: Decision) -> Decision:
     part = f"decisions[{index}]"
     sealed = seal(
         keyring,

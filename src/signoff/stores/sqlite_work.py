@@ -17,8 +17,8 @@ from typing import Final, TypeAlias
 
 from signoff.model.changes import Claim
 from signoff.ports import Counts
-from signoff.stores.lease_clock import LeaseClock
 from signoff.records import instant_of, micros_of
+from signoff.stores.lease_clock import LeaseClock
 from signoff.stores.sqlite_writes import lease_of
 
 Places: TypeAlias = Iterator[tuple[int, str]]
@@ -125,7 +125,7 @@ def ready(
 ) -> list[str]:
     """Return ids of runs that somebody should advance, longest waiting first."""
     held = _at(lease_clock)
-    called = _places(connection, _CALLED, {"names": json.dumps(names), **held})
+    called = _places(connection, _CALLED, {"names": json.dumps([*names]), **held})
     waiting = [
         _places(connection, _TO_ADVANCE, {"name": name, **held}) for name in dict.fromkeys(names)
     ]
@@ -141,7 +141,7 @@ def unclaimed(
     connection: sqlite3.Connection, names: Sequence[str], *, lease_clock: LeaseClock
 ) -> dict[str, int]:
     """Return how many such runs wait under other names, by name."""
-    rows = connection.execute(_UNCLAIMED, {"names": json.dumps(names), **_at(lease_clock)})
+    rows = connection.execute(_UNCLAIMED, {"names": json.dumps([*names]), **_at(lease_clock)})
     return {row["flow_name"]: row["n"] for row in rows}
 
 
@@ -168,14 +168,15 @@ def oldest_unsent(connection: sqlite3.Connection) -> dict[str, datetime]:
 def claim(connection: sqlite3.Connection, subject: str, *, lease_clock: LeaseClock) -> Claim | None:
     """Return the claim on a subject, live or not, if there ever was one."""
     row = connection.execute(_CLAIM, (subject,)).fetchone()
-    return None if row is None else _claim(row, lease_clock)
+    return None if row is None else _claim(row, lease_clock.epoch, now=lease_clock.seconds())
 
 
 def live_claims(
     connection: sqlite3.Connection, prefix: str, *, lease_clock: LeaseClock
 ) -> list[Claim]:
     """Return the live claims on subjects that begin with `prefix`, by subject."""
-    claims = (_claim(row, lease_clock) for row in connection.execute(_HELD_FROM, (prefix,)))
+    epoch, now = lease_clock.epoch, lease_clock.seconds()
+    claims = (_claim(row, epoch, now=now) for row in connection.execute(_HELD_FROM, (prefix,)))
     named = takewhile(lambda claim: claim.subject.startswith(prefix), claims)
     return [claim for claim in named if claim.live]
 
@@ -211,6 +212,5 @@ def _at(lease_clock: LeaseClock) -> dict[str, str | float]:
     return {"epoch": lease_clock.epoch, "seconds": lease_clock.seconds()}
 
 
-def _claim(row: sqlite3.Row, lease_clock: LeaseClock) -> Claim:
-    lease = lease_of(row, lease_clock.epoch)
-    return lease.as_claim(row["subject"], now=lease_clock.seconds())
+def _claim(row: sqlite3.Row, epoch: str, *, now: float) -> Claim:
+    return lease_of(row, epoch).as_claim(row["subject"], now=now)

@@ -27,9 +27,9 @@ from signoff.model.changes import (
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.token import TokenRow
+from signoff.records import columns_of, encode, encode_facts, micros_of
 from signoff.stores.lease_clock import LeaseClock
 from signoff.stores.leases import NEVER_HELD, Lease, check_fence, lease_after
-from signoff.records import columns_of, encode, encode_facts, micros_of
 
 Row: TypeAlias = Mapping[str, str | int | bytes | None]
 """The values of a row by the names of their columns."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from signoff.testing.client import TestingClient, client
 from signoff.testing.clock import ManualClock
+from signoff.testing.faulty import FaultyStore
 from signoff.testing.mail import MemoryMail
 from signoff.testing.reviewers import Reviewer
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from signoff.testing.store_contract import StoreContract
 
 __all__ = [
+    "FaultyStore",
     "InboxContract",
     "ManualClock",
     "MemoryMail",

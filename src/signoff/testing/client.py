@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar, cast, overload
 from signoff.client import Client
 from signoff.errors import DecisionError, Hang
 from signoff.flows.flow import Flow
-from signoff.gates import bind, required_gate_of
+from signoff.gates import bind_to
 from signoff.model.policy import Policy
 from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Run
@@ -102,7 +102,7 @@ class TestingClient(Client):
                 await self.flows.start(cast("type[Flow[object]]", code), inputs=kwargs)
             ).run_id
         else:
-            run_id = await self._submitted(bind(required_gate_of(code), args, kwargs))
+            run_id = await self._submitted(bind_to(code, args, kwargs))
         await self._drive(run_id)
         return await self._machinery.hosting.result_of((await self._store.run(run_id)).record)
 

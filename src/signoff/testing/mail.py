@@ -6,7 +6,7 @@ import email
 import email.policy
 from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
-from typing import cast
+from typing import Final, cast
 
 from typing_extensions import override
 
@@ -14,6 +14,8 @@ from signoff.errors import NotifyError
 from signoff.mail.address import message_id, normalise_address, reply_address
 from signoff.mail.compose import compose
 from signoff.ports import Batch, Correspondence, Inbox, Incoming, Notifier, Outgoing
+
+_BATCH: Final = 50
 
 
 class MemoryMail(Notifier, Inbox):
@@ -27,6 +29,7 @@ class MemoryMail(Notifier, Inbox):
         put_away: The ids of the messages that were handled.
         failed: The ids of the messages that could not be handled.
         error: While set, raised by every `send`.
+        vouches: Whether the trusted server, if there is one, vouches for whoever replies.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class MemoryMail(Notifier, Inbox):
         self.put_away: list[str] = []
         self.failed: list[str] = []
         self.error: NotifyError | None = None
+        self.vouches = True
         self._incoming: list[Incoming] = []
 
     @override
@@ -84,7 +88,7 @@ class MemoryMail(Notifier, Inbox):
             now=outgoing.delivery.not_before,
         )
         parsed = email.message_from_bytes(raw, policy=email.policy.default)
-        self.sent.append(cast("EmailMessage", parsed))
+        self.sent.append(parsed)
         return identity
 
     def reply(
@@ -105,9 +109,15 @@ class MemoryMail(Notifier, Inbox):
             headers: More headers, such as `Authentication-Results`; they come topmost.
         """
         answer = EmailMessage()
+        writer = sender or str(mail["To"])
+        if self.trusted_server is not None and self.vouches:
+            domain = writer.rpartition("@")[2]
+            answer["Authentication-Results"] = (
+                f"{self.trusted_server}; dmarc=pass header.from={domain}"
+            )
         for name, value in (headers or {}).items():
             answer[name] = value
-        answer["From"] = sender or str(mail["To"])
+        answer["From"] = writer
         answer["To"] = str(mail["Reply-To"] or mail["From"])
         answer["Subject"] = f"Re: {mail['Subject']}"
         answer["Message-ID"] = f"<answer-{len(self._incoming)}@signoff.example>"
@@ -125,10 +135,15 @@ class MemoryMail(Notifier, Inbox):
 
     @override
     async def fetch(self, mark: str | None) -> Batch:
-        """Return everything above `mark`."""
-        last = int(mark or 0)
-        messages = self._incoming[last:]
-        return Batch(messages=messages, mark=str(len(self._incoming)), more=False)
+        """Return the next messages above `mark` that were not put away."""
+        gone = {*self.put_away, *self.failed}
+        above = [one for one in self._incoming if int(one.uid) > int(mark or 0)]
+        batch = above[:_BATCH]
+        return Batch(
+            messages=[one for one in batch if one.uid not in gone],
+            mark=batch[-1].uid if batch else mark,
+            more=len(above) > _BATCH,
+        )
 
     @override
     async def done(self, uids: Sequence[str]) -> None:

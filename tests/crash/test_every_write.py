@@ -1,0 +1,345 @@
+"""A crash at every write of a whole scenario, on either side of it: all is kept, nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import pytest
+from typing_extensions import override
+
+from signoff import (
+    Client,
+    Flow,
+    HumanFeedbackResult,
+    human_feedback,
+    listen,
+    once,
+    or_,
+    require_approval,
+    start,
+    together,
+)
+from signoff.errors import StoreUnavailableError
+from signoff.model.request import Request
+from signoff.ports import Notifier, Outgoing, Store
+from signoff.security.keyring import Keyring
+from signoff.stores import SQLiteStore
+from signoff.testing import FaultyStore, ManualClock
+
+Side: TypeAlias = Literal["before", "after"]
+CheckBooks: TypeAlias = Callable[[Path], None]
+
+REVIEWER = "cfo@acme.example"
+DEPUTY = "deputy@acme.example"
+MORNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+NOON = MORNING + timedelta(hours=3)
+KEYS = Keyring.generate()
+EFFECTS: list[str] = []
+"""What really happened in the world outside the store, in the scene that is played."""
+
+
+@require_approval(name="every_write.pay", assignees=[REVIEWER])
+async def pay(invoice: str, amount: int) -> str:
+    """Do something that must not be done twice."""
+    EFFECTS.append(invoice)
+    return f"paid {amount} for {invoice}"
+
+
+class Campaign(Flow, name="every_write.campaign"):
+    """A gate on a step, a cycle, and a gated call behind it."""
+
+    @start()
+    def brief(self) -> str:
+        """Begin."""
+        return "spring"
+
+    @listen(or_(brief, "needs_revision"))
+    @human_feedback("Publish?", emit=["approved", "needs_revision"], assign_to_email=REVIEWER)
+    def draft(self, _: object) -> str:
+        """Write another draft."""
+        drafts = int(str(self.state.get("drafts", 0))) + 1
+        self.state["drafts"] = drafts
+        return f"draft {drafts}"
+
+    @listen("approved")
+    async def publish(self, result: HumanFeedbackResult) -> str:
+        """Pay for what was approved, as the reviewer has changed it."""
+        stamp = await once("stamp", lambda: "stamped")
+        return f"{result.output}, {stamp}, {await pay('campaign', 9)}"
+
+
+class Purchase(Flow, name="every_write.purchase"):
+    """Two gated calls at once, in a child run."""
+
+    @start()
+    async def buy(self) -> str:
+        """Buy two things."""
+        return " and ".join(await together(partial(pay, "ink", 1), partial(pay, "paper", 2)))  # type: ignore[arg-type] - both return text
+
+
+class Shopping(Flow, name="every_write.shopping"):
+    """A child run."""
+
+    @start()
+    async def shop(self) -> str:
+        """Leave it to another flow."""
+        return f"child: {await Purchase().kickoff_async()}"
+
+
+class Forgotten(Flow, name="every_write.forgotten"):
+    """A question that nobody answers, so that the run fails until somebody tries it again."""
+
+    @start()
+    @human_feedback(
+        "Still wanted?",
+        emit=["approved", "rejected"],
+        assign_to_email=REVIEWER,
+        expires_after=timedelta(hours=1),
+    )
+    def ask(self) -> str:
+        """Ask."""
+        return "?"
+
+    @listen("approved")
+    def go_on(self) -> str:
+        """End."""
+        return "wanted"
+
+
+class Lapsing(Flow, name="every_write.lapsing"):
+    """A question that nobody answers, which is an answer too."""
+
+    @start()
+    @human_feedback(
+        "Any objection?",
+        emit=["approved", "rejected"],
+        assign_to_email=REVIEWER,
+        expires_after=timedelta(hours=1),
+        on_expiry="rejected",
+    )
+    def ask(self) -> str:
+        """Ask."""
+        return "?"
+
+    @listen("rejected")
+    def archive(self) -> str:
+        """End."""
+        return "archived"
+
+
+class CalledOff(Flow, name="every_write.called_off"):
+    """Two things that are still asked when the run is cancelled."""
+
+    @start()
+    @human_feedback("Go on?", emit=["approved", "rejected"], assign_to_email=REVIEWER)
+    def ask(self) -> str:
+        """Ask."""
+        return "?"
+
+    @start()
+    async def spend(self) -> str:
+        """Ask for money."""
+        return await pay("called off", 1000)
+
+
+FLOWS: tuple[type[Flow[dict[str, object]]], ...] = (
+    Campaign,
+    Shopping,
+    Forgotten,
+    Lapsing,
+    CalledOff,
+)
+
+OUTPUTS = {
+    "every_write.campaign": ("completed", "draft 2, better, stamped, paid 9 for campaign"),
+    "every_write.shopping": ("completed", "child: paid 1 for ink and paid 2 for paper"),
+    "every_write.purchase": ("completed", "paid 1 for ink and paid 2 for paper"),
+    "every_write.forgotten": ("completed", "wanted"),
+    "every_write.lapsing": ("completed", "archived"),
+    "every_write.called_off": ("cancelled", None),
+    "every_write.pay": ("completed", "paid 3 for inv-17"),
+}
+
+
+class Post(Notifier):
+    """
+    Sends nothing, and keeps what it was given.
+
+    Attributes:
+        sent: How often each delivery went out.
+        early: Deliveries that went out before the store knew of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = "post"
+        self.expects_reply = True
+        self.sent: Counter[str] = Counter()
+        self.early: list[str] = []
+        self._path = path
+
+    @override
+    def reaches(self, recipient: str) -> bool:
+        return bool(recipient)
+
+    @override
+    async def send(self, outgoing: Outgoing) -> str:
+        delivery_id = outgoing.delivery.delivery_id
+        statuses = [one["status"] for one in records(self._path, "deliveries", delivery_id)]
+        if statuses != ["sending"]:
+            self.early.append(delivery_id)
+        self.sent[delivery_id] += 1
+        return f"<{delivery_id}@post>"
+
+    @override
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+class Scene:
+    """
+    One database and the world around it, which no crash of a process changes.
+
+    Attributes:
+        path: The database.
+        clock: Business time.
+        post: What went out.
+    """
+
+    def __init__(self, folder: Path, number: object) -> None:
+        EFFECTS.clear()
+        self.path = folder / f"{number}.db"
+        self.clock = ManualClock(MORNING)
+        self.post = Post(self.path)
+        self._lease_seconds = 0.0
+
+    def store(self) -> SQLiteStore:
+        """Return the store, as a process that starts now makes it: who held a claim is dead."""
+        self.let_leases_lapse()
+        return SQLiteStore(self.path, lease_clock=lambda: self._lease_seconds)
+
+    def let_leases_lapse(self) -> None:
+        """Wait until whatever lease is not renewed has run out."""
+        self._lease_seconds += 1000
+
+    def client(self, store: Store) -> Client:
+        """Return a client as each of the processes makes it."""
+        return Client(store, notifiers=[self.post], keyring=KEYS, clock=self.clock)
+
+    async def finish(self) -> None:
+        """Play it to the end with nothing failing any more, and see that all is well."""
+        async with self.client(self.store()) as client:
+            await self.play(client)
+            await self.check(client)
+
+    async def play(self, client: Client) -> None:
+        """Do whatever is not done yet, as people who look at the store would. Repeatable."""
+        for flow in FLOWS:
+            if not await client.flows.list(flow=flow):
+                await client.flows.start(flow, requester="agent-7")
+        await client.submit(pay, "inv-17", 3, key="inv-17")
+        await self._settle(client)
+        (called_off,) = await client.flows.list(flow=CalledOff)
+        if called_off.status != "cancelled":
+            await client.flows.cancel(called_off.run_id, by="boss")
+        await self._settle(client)
+        self.clock.set(NOON)
+        await self._settle(client)
+        (forgotten,) = await client.flows.list(flow=Forgotten)
+        if forgotten.status == "failed":
+            await client.flows.retry(forgotten.run_id, by="boss")
+        await self._settle(client)
+
+    async def _settle(self, client: Client) -> None:
+        """Let it work and answer what is asked, until there is nothing more to answer."""
+        answered = True
+        while answered:
+            await client.drain()
+            pending = await client.hitl.list_requests(status="pending", limit=100)
+            answered = any([await _answer(client, request) for request in pending])
+
+    async def check(self, client: Client) -> None:
+        """See that everything came to its end, once."""
+        runs = [await client.flows.get(run.run_id) for run in await client.flows.list()]
+        ends = {run.flow_name: (run.status, run.output) for run in runs}
+        assert ends == OUTPUTS
+        assert len(runs) == len(OUTPUTS)
+        assert Counter(EFFECTS) == Counter(["campaign", "ink", "paper", "inv-17"])
+        assert await client.hitl.list_requests(status="pending") == ()
+        assert self.post.early == []
+        for delivery in records(self.path, "deliveries"):
+            sent = self.post.sent[delivery["delivery_id"]]
+            assert delivery["status"] in {"sent", "dropped"}
+            assert sent >= (delivery["status"] == "sent")
+            assert sent <= 1 + delivery["unknown"] <= delivery["attempts"]
+
+
+async def _answer(client: Client, request: Request) -> bool:
+    """Answer one request as its reviewer does; say whether there was something to say."""
+    request_id, hitl = request.request_id, client.hitl
+    if request.kind == "in_doubt":
+        payload: Any = request.payload
+        happened = payload["invoice"] in EFFECTS
+        await hitl.respond(
+            request_id=request_id,
+            outcome="happened" if happened else "run again",
+            payload=f"paid {payload['amount']} for {payload['invoice']}" if happened else None,
+            reviewer=REVIEWER,
+        )
+        return True
+    if request.flow_name == "every_write.called_off":
+        return False
+    if request.flow_name in {"every_write.forgotten", "every_write.lapsing"}:
+        if request.created_at == MORNING:
+            return False
+        await hitl.approve(request_id=request_id, reviewer=REVIEWER)
+    elif request.payload == "draft 1":
+        if not request.comments:
+            await hitl.comment(request_id=request_id, text="I am away", author=REVIEWER)
+        if request.assignees != (DEPUTY,):
+            await hitl.reassign(request_id=request_id, assignees=[DEPUTY], by=REVIEWER)
+        await hitl.respond(request_id=request_id, outcome="needs revision", reviewer=DEPUTY)
+    elif request.payload == "draft 2":
+        await hitl.approve(request_id=request_id, payload="draft 2, better", reviewer=REVIEWER)
+    else:
+        await hitl.approve(request_id=request_id, reviewer=REVIEWER)
+    return True
+
+
+def records(path: Path, table: str, record_id: str | None = None) -> list[dict[str, Any]]:
+    """Return the records in a table, or the one with that id, as another program reads them."""
+    with closing(sqlite3.connect(path)) as connection:
+        key = connection.execute(f"PRAGMA table_info({table})").fetchone()[1]
+        rows = connection.execute(
+            f"SELECT body FROM {table} WHERE :id IS NULL OR {key} = :id",  # noqa: S608 - names of ours
+            {"id": record_id},
+        )
+        return [json.loads(body) for (body,) in rows]
+
+
+@contextmanager
+def naming(**where: object) -> Iterator[None]:
+    """Say with a failure where it came from."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(", ".join(f"{name} {value}" for name, value in where.items()))
+        raise
+
+
+async def crashes(scene: Scene, *, at: int, side: Side) -> bool:
+    """Play a scene until the process dies at that commit; say whether it came that far."""
+    store = FaultyStore(scene.store(), at=at, side=side)
+    with contextmanager_suppress_store_failure():
+        async with scene.client(store) as client:
+            await scene.play(client)
+    return store.failed
