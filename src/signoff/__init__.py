@@ -7,8 +7,10 @@ runs exactly what was approved, at most once, with proof of who said so.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from signoff.client import Client
-from signoff.context import Host, Suspended, outside_flow
+from signoff.context import Suspended, outside_flow
 from signoff.context import set_default_host as _set_default_host
 from signoff.errors import (
     ApprovalBlocked,
@@ -26,6 +28,9 @@ from signoff.model.gate import Done, NotDone, Unknown
 from signoff.model.policy import Policy
 from signoff.model.request import Evidence, Request
 from signoff.threads import to_thread
+
+if TYPE_CHECKING:
+    from signoff.context import Host
 
 __all__ = [
     "ApprovalBlocked",

@@ -7,12 +7,12 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import pytest
 from typing_extensions import override
@@ -39,6 +39,7 @@ from signoff.testing import FaultyStore, ManualClock
 Side: TypeAlias = Literal["before", "after"]
 CheckBooks: TypeAlias = Callable[[Path], None]
 
+SIDES: Final[tuple[Side, ...]] = ("before", "after")
 REVIEWER = "cfo@acme.example"
 DEPUTY = "deputy@acme.example"
 MORNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -274,7 +275,7 @@ class Scene:
         assert ends == OUTPUTS
         assert len(runs) == len(OUTPUTS)
         assert Counter(EFFECTS) == Counter(["campaign", "ink", "paper", "inv-17"])
-        assert await client.hitl.list_requests(status="pending") == ()
+        assert not await client.hitl.list_requests(status="pending")
         assert self.post.early == []
         for delivery in records(self.path, "deliveries"):
             sent = self.post.sent[delivery["delivery_id"]]
@@ -337,9 +338,73 @@ def naming(**where: object) -> Iterator[None]:
 
 
 async def crashes(scene: Scene, *, at: int, side: Side) -> bool:
-    """Play a scene until the process dies at that commit; say whether it came that far."""
+    """Play a scene in a process that dies at that commit; say whether it came that far."""
     store = FaultyStore(scene.store(), at=at, side=side)
-    with contextmanager_suppress_store_failure():
+    with suppress(StoreUnavailableError):
         async with scene.client(store) as client:
             await scene.play(client)
     return store.failed
+
+
+async def test_the_scene_ends_well_when_nothing_fails(
+    tmp_path: Path, check_books: CheckBooks
+) -> None:
+    """And takes enough commits to be worth failing at each of them."""
+    scene = Scene(tmp_path, "whole")
+    store = FaultyStore(scene.store())
+    async with scene.client(store) as client:
+        await scene.play(client)
+        await scene.check(client)
+    check_books(scene.path)
+    assert store.commits > 60
+    assert scene.post.sent.total() == len(scene.post.sent)
+
+
+@pytest.mark.parametrize("side", SIDES)
+async def test_a_crash_at_any_write_loses_nothing_and_repeats_no_effect(
+    tmp_path: Path, check_books: CheckBooks, side: Side
+) -> None:
+    """The books are right after the crash, and another process brings everything to its end."""
+    for number in count(1):
+        with naming(crash=side, commit=number):
+            scene = Scene(tmp_path, number)
+            crashed = await crashes(scene, at=number, side=side)
+            check_books(scene.path)
+            await scene.finish()
+            check_books(scene.path)
+        if not crashed:
+            break
+
+
+async def test_a_crash_while_recovering_from_a_crash_is_recovered_from(
+    tmp_path: Path, check_books: CheckBooks
+) -> None:
+    """Two crashes one after the other, at places that are drawn from a seed."""
+    chance = random.Random(7)
+    for number in range(40):
+        places = [(chance.randint(1, 70), chance.choice(SIDES)) for _ in range(2)]
+        with naming(crashes=places):
+            scene = Scene(tmp_path, number)
+            for at, side in places:
+                await crashes(scene, at=at, side=side)
+                check_books(scene.path)
+            await scene.finish()
+            check_books(scene.path)
+
+
+@pytest.mark.parametrize("side", SIDES)
+async def test_a_write_that_fails_once_stops_nothing(
+    tmp_path: Path, check_books: CheckBooks, side: Side
+) -> None:
+    """The same process goes on, whether the write was made or not."""
+    for number in range(2, 80, 2):
+        with naming(failure=side, commit=number):
+            scene = Scene(tmp_path, number)
+            store = FaultyStore(scene.store(), at=number, side=side, lasting=False)
+            async with scene.client(store) as client:
+                with suppress(StoreUnavailableError):
+                    await scene.play(client)
+                scene.let_leases_lapse()
+                await scene.play(client)
+                await scene.check(client)
+            check_books(scene.path)

@@ -22,14 +22,14 @@ ALLOWED_PRAGMAS = 0
 
 EXCEPTION = re.compile(r"noqa|type: *ignore|pyright: *ignore|pragma:")
 DIRECTIVE = r"""\# \s
-    (?: noqa: \s [A-Z]+\d+ (, \s [A-Z]+\d+)*
+    (?: (ruff: \s)? noqa: \s [A-Z]+\d+ (, \s [A-Z]+\d+)*
       | type: \s ignore\[ [a-z-]+ (, \s? [a-z-]+)* \]
       | pyright: \s ignore\[ \w+ (, \s? \w+)* \]
       | pragma: \s no \s (cover | branch | mutate (\s block)?)
     )"""
-# mypy wants a comment of its own behind a `type: ignore`.
+# Behind mypy's directive a reason has to be a comment of its own.
 WITH_REASON = re.compile(
-    rf"{DIRECTIVE} (\s\s{DIRECTIVE})* (\s-\s | \s\s\#\s (?!noqa|type:|pyright:|pragma)) \w",
+    rf"{DIRECTIVE} (\s\s{DIRECTIVE})* (\s-\s | \s+\#\s (?!noqa|type:|pyright:|pragma)) \w",
     re.VERBOSE,
 )
 BANNED = {"dill", "fnmatch", "marshal", "pickle", "shelve"}

@@ -65,11 +65,15 @@ def test_what_is_no_digest_has_no_code(text: str) -> None:
             {"$": "dict", "v": [[2, "b"], [1, "a"]]},
         ),
         (
+            {"$": "dict", "v": [[1, "a"], [None, "b"], ["c", 0]]},
+            {"$": "dict", "v": [["c", 0], [None, "b"], [1, "a"]]},
+        ),
+        (
             {"$": "dict", "v": [[1, {"x": 1, "y": 2}], [2, {"$": "dict", "v": [[3, 0], [4, 0]]}]]},
             {"$": "dict", "v": [[2, {"$": "dict", "v": [[4, 0], [3, 0]]}], [1, {"y": 2, "x": 1}]]},
         ),
     ],
-    ids=["flat", "nested", "pairs", "nested pairs"],
+    ids=["flat", "nested", "pairs", "mixed pairs", "nested pairs"],
 )
 def test_the_order_of_a_dict_makes_no_other_call(one: Any, other: Any) -> None:
     """A replay may fill it from a set, in another order."""

@@ -65,6 +65,13 @@ def test_no_change_keeps_the_proposed_payload() -> None:
     assert (found.changes, found.problems) == ((), ())
 
 
+def test_a_tag_may_be_spelled_in_another_order() -> None:
+    """A form on a page may send its members as it likes."""
+    amount: dict[str, Tree] = {"v": "900.00", "$": "decimal"}
+
+    assert not check_edit(PAYLOAD, edited(amount=amount)).changes
+
+
 def test_an_argument_whose_name_begins_with_a_dollar_can_be_changed() -> None:
     """Its name is shown as the user wrote it."""
     found = check_edit(PAYLOAD, {**PAYLOAD, "$$note": "late"})

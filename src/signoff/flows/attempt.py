@@ -112,6 +112,8 @@ class Attempt(Scope):
         self._refuse_other_loop(", ".join(call.spec.name for call in calls))
         self._raise_again()
         answers = await self._own(lambda: self._ask_and_perform(calls))
+        if WAITS in answers:
+            self._suspend()
         return [self._returned(answer, call) for answer, call in zip(answers, calls, strict=True)]
 
     @override

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -31,10 +30,11 @@ from signoff.flows.code import (
     routed,
 )
 from signoff.flows.drafts import feedback_request
+from signoff.flows.endings import Ending, Plan, is_answered, marks
 from signoff.flows.recorder import Recorder
 from signoff.flows.session import Blocked, Lost, Session
-from signoff.flows.state import Touches
 from signoff.flows.told import Told, distrusted
+from signoff.flows.touching import Touches
 from signoff.model.decision import Resolution
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.gate import FeedbackSpec
@@ -72,11 +72,16 @@ class StepEnd:
 async def set_aside(session: Session, problem: Blocked) -> None:
     """Give a run back that cannot go on as things stand: blocked, or ended if it was told to end."""
     told = Told(session)
-    recorder = Recorder(session, told, Graph({}))
+    recorder = Recorder(session, told, Plan(graph=Graph({}), limit=0))
     await told.begin()
     while not session.released:
-        told.blocked, told.retry = problem, False
-        await (recorder.cancelled() if told.cancelled else recorder.rest())
+        tried_in_vain, told.retry, told.blocked = told.retry, False, problem
+        if told.cancelled:
+            await recorder.cancelled()
+        elif tried_in_vain:
+            await recorder.blocked()
+        else:
+            await recorder.rest()
 
 
 @dataclass(slots=True, eq=False)
@@ -105,9 +110,8 @@ class Drive:
     def __post_init__(self) -> None:
         """Connect the parts."""
         self._told = Told(self.session)
-        self._recorder = Recorder(
-            self.session, self._told, self.code.graph, limit=self.code.max_method_calls
-        )
+        plan = Plan(graph=self.code.graph, limit=self.code.max_method_calls)
+        self._recorder = Recorder(self.session, self._told, plan)
         self._send, self._receive = anyio.create_memory_object_stream[tuple[str, StepEnd] | None](
             math.inf
         )
@@ -179,7 +183,7 @@ class Drive:
         if self._frozen:
             return False
         journal, running = self.session.journal, self._recorder.running
-        fresh = dispatch.runnable(self.code.graph, self._recorder.marks(journal))
+        fresh = dispatch.runnable(self.code.graph, marks(journal, running))
         asked = [name for name in self._told.go_on(journal) if name not in running]
         self._told.forget((*fresh, *asked))
         gates = [name for name in asked if journal[name].request_id]
@@ -277,10 +281,12 @@ class Drive:
             return
         box.settle(end.touches, keep=True)
         if draft is not None:
-            await self._recorder.asked(one, draft, state=state)
+            await self._recorder.asked(one.occurrence_id, draft, state=state)
         else:
             label = label_of(value) if self.code.graph.steps[one.step].router else None
-            await self._finish(one, output=tree, label=label, state=state)
+            await self._finish(
+                Ending(occurrence_id=one.occurrence_id, output=tree, label=label, state=state)
+            )
 
     async def _question(self, one: Occurrence, spec: FeedbackSpec, value: object) -> Request:
         """Return the draft that asks a human about what a step returned."""
@@ -306,7 +312,7 @@ class Drive:
             end = request.resolution
             if end is None:
                 return
-            if end.status in {"expired", "cancelled"} and not end.outcome:
+            if not is_answered(request):
                 await self._recorder.failed(occurrence_id, _unanswered(one.run_id, request, end))
                 return
             result = feedback_result(request, session.shop.codec)
@@ -318,14 +324,13 @@ class Drive:
             return
         self.results[occurrence_id] = result
         label = routed(result, router=self.code.graph.steps[one.step].router)
-        await self._finish(one, output=None, label=label, state=None)
+        await self._finish(Ending(occurrence_id=occurrence_id, label=label))
 
-    async def _finish(
-        self, one: Occurrence, *, output: Tree, label: str | None, state: Mapping[str, Tree] | None
-    ) -> None:
-        ended = one.model_copy(update={"output": output})
-        self.code.note_output(self.output_of(ended), self.results.get(one.occurrence_id))
-        await self._recorder.finished(one.occurrence_id, output=output, label=label, state=state)
+    async def _finish(self, ending: Ending) -> None:
+        one = self.session.journal[ending.occurrence_id]
+        ended = one.model_copy(update={"output": ending.output})
+        self.code.note_output(self.output_of(ended), self.results.get(ending.occurrence_id))
+        await self._recorder.finished(ending)
 
 
 async def _judged(

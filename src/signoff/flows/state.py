@@ -1,5 +1,5 @@
 """
-A run's shared state, and which step changed what (floor 6).
+A run's shared state in this process (floor 6).
 
 All steps of a run share one state object. A step that suspends is run again from its beginning,
 so what it had changed is taken back first; what its siblings changed stays. For that, each
@@ -9,208 +9,17 @@ attempt's first touch of a field keeps the value from before.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, ItemsView, Iterator, Mapping, ValuesView
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Mapping
 from itertools import count
-from types import new_class
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import cast
 
-from pydantic import BaseModel, ValidationError, create_model
-from typing_extensions import override
+from pydantic import BaseModel, ValidationError
 
 from signoff.codec import Codec
 from signoff.errors import CodecError
-from signoff.flows.undo import MISSING, Missing, Value, taken_back
+from signoff.flows.touching import StateDict, Touch, Touches, tracked
+from signoff.flows.undo import MISSING, Missing, Value
 from signoff.model.values import Tree
-
-_SCALARS: Final = (type(None), bool, int, float, complex, str, bytes)
-
-
-@dataclass(slots=True)
-class Touch:
-    """
-    That an attempt has touched a field, to read something mutable or to write.
-
-    Attributes:
-        order: The order among all first touches of the run.
-        before: The value before.
-        shared: Whether another attempt touched it after this one.
-        after: What it was then; until then, what it is now is this attempt's doing.
-    """
-
-    order: int
-    before: Value
-    shared: bool = False
-    after: Value = MISSING
-
-    def taken_from(self, value: Value) -> Value:
-        """Return a value, which was read after this touch, without what the attempt changed."""
-        return taken_back(self.before, self.after if self.shared else value, value)
-
-
-@dataclass(slots=True, eq=False)
-class Touches:
-    """
-    What one attempt has touched.
-
-    Attributes:
-        box: The state.
-        fields: The first touch of each field.
-    """
-
-    box: StateBox
-    fields: dict[str, Touch] = field(default_factory=dict[str, Touch])
-
-    @contextmanager
-    def noted(self) -> Generator[None]:
-        """Note what this block touches, and what it calls and begins."""
-        token = _current.set(self)
-        try:
-            yield
-        finally:
-            _current.reset(token)
-
-
-_current: ContextVar[Touches | None] = ContextVar("signoff_touches", default=None)
-
-
-def _touch(state: object, name: str) -> None:
-    touches = _current.get()
-    if touches is not None and touches.box.value is state:
-        touches.box.touch(touches, name)
-
-
-class StateDict(dict[str, object]):
-    """A dict state; the same as a dict to its user."""
-
-    @override
-    def __getitem__(self, key: str) -> object:
-        value = super().__getitem__(key)
-        if not isinstance(value, _SCALARS):
-            _touch(self, key)
-        return value
-
-    @override
-    def __setitem__(self, key: str, value: object) -> None:
-        _touch(self, key)
-        super().__setitem__(key, value)
-
-    @override
-    def __delitem__(self, key: str) -> None:
-        _touch(self, key)
-        super().__delitem__(key)
-
-    @override
-    def __iter__(self) -> Iterator[str]:
-        # As it is; only that it is defined makes `dict(state)` and `{**state}` use __getitem__.
-        return super().__iter__()
-
-    @override
-    def get(self, key: str, default: object = None, /) -> object:
-        try:
-            return self[key]
-        except KeyError:
-            return default
-
-    @override
-    def setdefault(self, key: str, default: object = None, /) -> object:
-        if key not in self:
-            self[key] = default
-        return self[key]
-
-    @override
-    def pop(self, key: str, *default: object) -> object:
-        _touch(self, key)
-        return super().pop(key, *default)
-
-    @override
-    def popitem(self) -> tuple[str, object]:
-        for key in reversed(self):
-            return key, self.pop(key)
-        return super().popitem()
-
-    @override
-    def clear(self) -> None:
-        for key in list(self):
-            del self[key]
-
-    @override
-    def update(self, *others: Any, **more: object) -> None:
-        for key, value in dict[str, object](*others, **more).items():
-            self[key] = value
-
-    @override
-    def copy(self) -> dict[str, object]:
-        return dict(self)
-
-    if not TYPE_CHECKING:
-        # Typed as in dict, whose views have no public names.
-
-        def __ior__(self, other: Mapping[str, object]) -> Self:
-            self.update(other)
-            return self
-
-        def values(self) -> ValuesView[object]:
-            """Return what a dict does."""
-            self._touch_mutable()
-            return super().values()
-
-        def items(self) -> ItemsView[str, object]:
-            """Return what a dict does."""
-            self._touch_mutable()
-            return super().items()
-
-    def _touch_mutable(self) -> None:
-        for key in list(self.keys()):
-            self.get(key)
-
-
-@cache
-def tracked(model: type[BaseModel]) -> type[BaseModel]:
-    """Return a subclass of a user's model that notes touches, with an `id` when the model has none."""
-    with_id = create_model(model.__name__, __base__=model, id=(str, ""))
-    base = model if "id" in model.model_fields else with_id
-    known = frozenset(base.model_fields)
-    open_ended = model.model_config.get("extra") == "allow"
-
-    def get(state: BaseModel, name: str) -> object:
-        value = base.__getattribute__(state, name)
-        if name in known and not isinstance(value, _SCALARS):
-            _touch(state, name)
-        return value
-
-    def get_extra(state: BaseModel, name: str) -> object:
-        # Pydantic hides it from type checkers, which are to know the fields only.
-        value = cast("object", vars(BaseModel)["__getattr__"](state, name))
-        if not isinstance(value, _SCALARS):
-            _touch(state, name)
-        return value
-
-    def put(state: BaseModel, name: str, value: object) -> None:
-        if name in known or (open_ended and not name.startswith("_")):
-            _touch(state, name)
-        base.__setattr__(state, name, value)
-
-    def same(state: BaseModel, other: object) -> bool:
-        return isinstance(other, model) and dict(state) == {**dict(state), **dict(other)}
-
-    def fill(namespace: dict[str, object]) -> None:
-        namespace |= {
-            "__module__": model.__module__,
-            "__qualname__": model.__qualname__,
-            "__doc__": model.__doc__,
-            "__getattribute__": get,
-            "__getattr__": get_extra,
-            "__setattr__": put,
-            "__eq__": same,
-            "__hash__": None,
-        }
-
-    config = {"populate_by_name": True, "extra": "allow" if open_ended else "ignore"}
-    return cast("type[BaseModel]", new_class(model.__name__, (base,), config, fill))
 
 
 class StateBox:
@@ -310,13 +119,17 @@ class StateBox:
         """Return a value that a step returned: a copy of the state, if it is the state."""
         if isinstance(value, StateDict):
             return dict(value)
-        if self._model is not None and type(value) is self._tracked:
+        if (
+            self._model is not None
+            and isinstance(value, BaseModel)
+            and type(value) is self._tracked
+        ):
             return self._model.model_construct(None, **dict(value))
         return value
 
     def begin_attempt(self) -> Touches:
         """Return the notes of a new attempt, which `settle` is to end."""
-        touches = Touches(box=self)
+        touches = Touches(self.value, self._touch)
         with self._lock:
             self._active.append(touches)
         return touches
@@ -328,13 +141,17 @@ class StateBox:
             if keep:
                 return
             for name, touch in touches.fields.items():
-                now = self._encoded(name)
-                settled = touch.taken_from(now)
+                try:
+                    now = self._encoded(name)
+                    settled = touch.taken_from(now)
+                except CodecError:
+                    # What cannot be stored is no part of any state that could be kept.
+                    now, settled = Missing(), touch.before
                 if settled != now:
                     self._put(name, settled)
                 self._let_others_know(name, touch, settled)
 
-    def touch(self, touches: Touches, name: str) -> None:
+    def _touch(self, touches: Touches, name: str) -> None:
         """Note that an attempt reads or writes a field."""
         with self._lock:
             others = [

@@ -67,7 +67,11 @@ class Told:
             for name, one in journal.items()
             if one.live
             and one.status == "suspended"
-            and any((name, each) in self._news for each in (_ANYTHING, *_waits_for(one)))
+            and (
+                # Its last call was recorded, and then the process died before the step's own end.
+                not _waits_for(one)
+                or any((name, each) in self._news for each in (_ANYTHING, *_waits_for(one)))
+            )
         ]
 
     def look_again(self, names: Iterable[str]) -> None:

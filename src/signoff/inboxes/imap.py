@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequen
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from ipaddress import ip_address
 from typing import Final, TypeVar
 
 import anyio
@@ -18,6 +17,7 @@ from typing_extensions import override
 from signoff.errors import ConfigurationError, InboxError
 from signoff.inboxes.imaplib_transport import connect
 from signoff.inboxes.transport import TLS, Account, Connect, MailboxTransport, Selected, Token
+from signoff.mail.loopback import is_loopback
 from signoff.ports import Batch, Inbox, Incoming
 
 T = TypeVar("T")
@@ -302,7 +302,7 @@ def _portions(uids: Sequence[int], sizes: Mapping[int, int]) -> Iterator[list[in
 def _check_tls(tls: str, hostname: str) -> None:
     if tls not in _PORTS:
         raise ConfigurationError(f"tls={tls!r}; use one of {', '.join(map(repr, _PORTS))}")
-    if tls == "none" and not _is_loopback(hostname):
+    if tls == "none" and not is_loopback(hostname):
         raise ConfigurationError(
             f'tls="none" would send the password and all mail in clear to {hostname!r};'
             ' use "implicit" or "starttls"'
@@ -332,12 +332,3 @@ def _check_numbers(poll_interval: timedelta, timeout: timedelta, batch: int) -> 
         raise ConfigurationError("poll_interval= and timeout= have to be longer than nothing")
     if not 1 <= batch <= _MOST_PER_BATCH:
         raise ConfigurationError(f"batch={batch} is not between 1 and {_MOST_PER_BATCH}")
-
-
-def _is_loopback(hostname: str) -> bool:
-    if hostname == "localhost":
-        return True
-    try:
-        return ip_address(hostname).is_loopback
-    except ValueError:
-        return False

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Final, Literal
 
 import aiosmtplib
@@ -20,6 +19,7 @@ from typing_extensions import override
 from signoff.errors import ConfigurationError, NotifyError
 from signoff.mail.address import message_id, normalise_address, reply_address
 from signoff.mail.compose import ASKS, compose
+from signoff.mail.loopback import is_loopback
 from signoff.mail.page import shown
 from signoff.ports import Correspondence, Notifier, Outgoing
 
@@ -120,7 +120,7 @@ class SMTPNotifier(Notifier):
         _check_login(username, password, token)
         if tls not in _PORTS:
             raise ConfigurationError(f"tls={tls!r}; use one of {', '.join(map(repr, _PORTS))}")
-        if tls == "none" and not _is_loopback(hostname):
+        if tls == "none" and not is_loopback(hostname):
             raise ConfigurationError(
                 f'tls="none" would send mails and passwords in clear to {hostname!r};'
                 ' use "implicit" or "starttls"'
@@ -340,15 +340,6 @@ def _check_login(username: str | None, password: str | None, token: Token | None
         raise ConfigurationError("password= and token= were both given; a login takes one of them")
     if (username is None) != (password is None and token is None):
         raise ConfigurationError("a login takes username= and one of password= and token=")
-
-
-def _is_loopback(hostname: str) -> bool:
-    if hostname == "localhost":
-        return True
-    try:
-        return ip_address(hostname).is_loopback
-    except ValueError:
-        return False
 
 
 def _address(text: str) -> str | None:

@@ -46,8 +46,8 @@ def short_code(digest: str) -> str:
     """
     if _FORM.fullmatch(digest) is None:
         raise ValueError("this is no digest")
-    first = bytes.fromhex(digest.partition(":")[2])[:5]
-    return base64.b32encode(first).decode("ascii")[:_CODE_LENGTH].lower()
+    hashed = bytes.fromhex(digest.removeprefix("sha256:"))
+    return base64.b32encode(hashed).decode("ascii")[:_CODE_LENGTH].lower()
 
 
 def args_digest(tree: Tree) -> str:

@@ -109,13 +109,14 @@ def check_edit(original: Tree, edited: Tree, *, fixed: Collection[str] = ()) -> 
     """
     before, after = read(original), read(edited)
     parts: dict[str | int, list[_Found]] = {}
+    found: list[_Found] = []
     if before.kind in _NAMED and _unfit(after, [before]) is None:
-        for label, path, found in _by_name("", before, after, closed=True):
-            refused = label in fixed and found
-            parts[label] = [Problem(path, "may not be edited")] if refused else found
+        for label, path, part in _by_name(before, after, closed=True):
+            refused = label in fixed and part
+            parts[label] = [Problem(path, "may not be edited")] if refused else part
+            found += parts[label]
     else:
-        parts[""] = [*_compare("", original, edited)]
-    found = [one for part in parts.values() for one in part]
+        found += _compare("", original, edited)
     changes = tuple(one for one in found if isinstance(one, Change))
     problems = tuple(one for one in found if isinstance(one, Problem))
     tree = original if problems or not changes else _merged(original, edited, parts)
@@ -133,23 +134,21 @@ def _compare(path: str, old: Tree, new: Tree) -> Iterator[_Found]:
     why = _unfit(after, [before])
     if why is not None:
         yield Problem(path or "payload", why)
-    elif before.kind != after.kind or before.children is None or after.children is None:
+    elif before.kind != after.kind or before.children is None:
         if _differ(old, new):
             yield Change(path, "changed", old, new)
     elif before.kind in _NAMED:
-        for _, _, found in _by_name(path, before, after, closed=before.kind in _RECORDS):
+        for _, _, found in _by_name(before, after, closed=before.kind in _RECORDS, path=path):
             yield from found
-    elif before.kind in _SETS:
-        yield from _compare_sets(path, before.children, after.children)
     else:
-        yield from _compare_lists(path, before.children, after.children)
+        compare = _compare_sets if before.kind in _SETS else _compare_lists
+        yield from compare(path, before.children, after.children or ())
 
 
 def _differ(old: Tree, new: Tree) -> bool:
-    if isinstance(old, float) and isinstance(new, float):
-        # Zero has a sign that is shown, and that `==` does not see.
-        return repr(old) != repr(new)
-    return type(old) is not type(new) or old != new
+    # Zero has a sign that is shown, and that `==` does not see.
+    signs = isinstance(old, float) and repr(old) != repr(new)
+    return type(old) is not type(new) or old != new or signs
 
 
 def _unfit(after: Node, others: Sequence[Node]) -> str | None:
@@ -169,7 +168,7 @@ def _alike(one: Node, other: Node) -> bool:
 
 
 def _by_name(
-    path: str, before: Node, after: Node, *, closed: bool
+    before: Node, after: Node, *, closed: bool, path: str = ""
 ) -> Iterator[tuple[str | int, str, list[_Found]]]:
     """Yield name, path and findings of each part of two dicts or records; a closed one keeps its names."""
     old = {child.label: child for child in before.children or ()}
@@ -235,35 +234,37 @@ def coerce(original: Tree, text: str) -> Tree:
     if node.kind == "str":
         written: Tree = text
     elif node.kind in _WRITERS:
-        written = _WRITERS[node.kind](text.strip(), original)
+        written = _WRITERS[node.kind](text.strip())
+    elif isinstance(original, dict) and node.kind in _REWRITERS:
+        written = _REWRITERS[node.kind](text.strip(), original)
     else:
         raise ValueError(f"a value of type {node.type_name} cannot be written as one text")
     is_subclass = isinstance(original, dict) and original[TYPE_KEY] == "subclass"
     return {TYPE_KEY: "subclass", "t": node.type_name, "v": written} if is_subclass else written
 
 
-def _as_bool(text: str, _original: Tree) -> Tree:
+def _as_bool(text: str) -> Tree:
     word = text.lower()
     if word not in _TRUE | _FALSE:
         raise ValueError(f"{text!r} is not one of true, false, yes and no")
     return word in _TRUE
 
 
-def _as_int(text: str, _original: Tree) -> Tree:
+def _as_int(text: str) -> Tree:
     if _WHOLE.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a whole number")
     return int(text)
 
 
-def _as_float(text: str, _original: Tree) -> Tree:
+def _as_float(text: str) -> Tree:
     value = float(_number(text))
     if math.isinf(value):
         raise ValueError(f"{text!r} is too large a number")
     return value
 
 
-def _as_decimal(text: str, original: Tree) -> Tree:
-    return _as_text("decimal", _number(text), original)
+def _as_decimal(text: str) -> Tree:
+    return _as_text("decimal", _number(text))
 
 
 def _number(text: str) -> str:
@@ -272,11 +273,11 @@ def _number(text: str) -> str:
     return text
 
 
-def _as_bytes(tag: str, text: str, original: Tree) -> Tree:
-    return _as_text(tag, text.removeprefix(_BYTES_PREFIX), original)
+def _as_bytes(tag: str, text: str) -> Tree:
+    return _as_text(tag, text.removeprefix(_BYTES_PREFIX))
 
 
-def _as_text(tag: str, text: str, _original: Tree) -> Tree:
+def _as_text(tag: str, text: str) -> Tree:
     form = TEXT_FORMS[tag]
     try:
         return {TYPE_KEY: tag, "v": form.write(form.parse(text))}
@@ -284,8 +285,7 @@ def _as_text(tag: str, text: str, _original: Tree) -> Tree:
         raise ValueError(f"{text!r} is not a {form.cls.__name__}") from error
 
 
-def _as_time(cls: type[datetime | time], text: str, original: Tree) -> Tree:
-    proposed = _members(original)
+def _as_time(cls: type[datetime | time], text: str, proposed: dict[str, Tree]) -> Tree:
     try:
         value = cls.fromisoformat(text)
     except ValueError as error:
@@ -301,18 +301,14 @@ def _as_time(cls: type[datetime | time], text: str, original: Tree) -> Tree:
     return written
 
 
-def _members(tree: Tree) -> Mapping[str, Tree]:
-    return tree if isinstance(tree, dict) else {}
-
-
-def _as_enum(text: str, original: Tree) -> Tree:
+def _as_enum(text: str, proposed: dict[str, Tree]) -> Tree:
     names = [name.strip() for name in text.split("|")]
     if not all(name.isidentifier() for name in names):
         raise ValueError(f"{text!r} is not the name of a member")
-    return {**_members(original), "v": names[0] if len(names) == 1 else [*names]}
+    return {**proposed, "v": names[0] if len(names) == 1 else [*names]}
 
 
-_WRITERS: Final[Mapping[str, Callable[[str, Tree], Tree]]] = {
+_WRITERS: Final[Mapping[str, Callable[[str], Tree]]] = {
     "bool": _as_bool,
     "int": _as_int,
     "float": _as_float,
@@ -322,8 +318,12 @@ _WRITERS: Final[Mapping[str, Callable[[str, Tree], Tree]]] = {
     "date": partial(_as_text, "date"),
     "timedelta": partial(_as_text, "timedelta"),
     "uuid": partial(_as_text, "uuid"),
+}
+"""How a text becomes a value of each kind."""
+
+_REWRITERS: Final[Mapping[str, Callable[[str, dict[str, Tree]], Tree]]] = {
     "datetime": partial(_as_time, datetime),
     "time": partial(_as_time, time),
     "enum": _as_enum,
 }
-"""How a text becomes a value of each kind."""
+"""How a text becomes a value of a kind whose proposed value says more than its type."""

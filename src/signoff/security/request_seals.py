@@ -40,6 +40,7 @@ _core = (
     "rationale",
     "confidence",
     "evidence",
+    "metadata",
     "risk",
     "created_at",
     "due_at",
