@@ -152,6 +152,11 @@ class Machinery:
             weaknesses=self.weaknesses(),
         )
 
+    async def keys_in_use(self) -> frozenset[int]:
+        """Return the ids of the keys that something alive still needs."""
+        store = self._setup.store
+        return await store.kids_in_use(await store.now())
+
     def weaknesses(self) -> Sequence[str]:
         """Return what is weak about the set-up, one sentence each."""
         found: list[str] = []

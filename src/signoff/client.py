@@ -10,10 +10,11 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self, cast
+from weakref import WeakKeyDictionary
 
 import anyio
 from anyio import from_thread
@@ -22,13 +23,14 @@ from typing_extensions import override
 
 from signoff.bell import Bell
 from signoff.context import Host, fill_default_host
-from signoff.errors import ConfigurationError
+from signoff.errors import ConfigurationError, KeyringError
 from signoff.gates import bind_to, refuse_critical, refuse_unstorable
 from signoff.model.policy import Policy
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from signoff.assembly import Machinery
     from signoff.audit.ledger import OnEvent
     from signoff.flows.api import Flows
     from signoff.flows.flow import Flow
@@ -45,21 +47,18 @@ _log = logging.getLogger("signoff.client")
 
 KEY_VARIABLE: Final = "SIGNOFF_KEY"
 
+_memory_keys: Final[WeakKeyDictionary[Store, Keyring]] = WeakKeyDictionary()
+"""The keys of stores that last as long as their object, so that each can be opened again."""
+
 
 class Client(Host):
     """
     A store with the people and the code that work on it.
 
-    Use it as an async context manager: that opens the store. Nothing runs in the background
-    before `serving`.
-
-    Attributes:
-        flows: The runs.
-        hitl: The requests.
+    Use it as an async context manager: that opens the store. It may be entered again while it
+    is open, from any event loop; the last one to leave closes it. Nothing runs in the
+    background before `serving`.
     """
-
-    flows: Flows
-    hitl: Hitl
 
     def __init__(
         self,
@@ -119,8 +118,18 @@ class Client(Host):
         self._opened = 0
         self._opening = threading.Lock()
         self._bell = Bell()
-        self._loop_thread: int | None = None
-        self._loop_token: EventLoopToken | None = None
+        self._assembled: Machinery | None = None
+        self._loops: list[tuple[int, EventLoopToken]] = []
+
+    @property
+    def flows(self) -> Flows:
+        """The runs. Raises `ConfigurationError` while the client is not open."""
+        return self._machinery.flows
+
+    @property
+    def hitl(self) -> Hitl:
+        """The requests. Raises `ConfigurationError` while the client is not open."""
+        return self._machinery.hitl
 
     # Opening.
 
@@ -130,11 +139,11 @@ class Client(Host):
 
         Raises:
             StoreError: The store cannot be opened.
-            KeyringError: The keys are not those that the store was made with.
+            KeyringError: The keys are not those that the store was made with, or one is retired
+                or missing that something alive still needs.
         """
         await self._hold()
-        self._loop_thread = threading.get_ident()
-        self._loop_token = current_token()
+        self._loops.append((threading.get_ident(), current_token()))
         return self
 
     async def __aexit__(
@@ -144,8 +153,7 @@ class Client(Host):
         traceback: TracebackType | None,
     ) -> None:
         """Let go of claims, drop connections and close the store."""
-        self._loop_thread = None
-        self._loop_token = None
+        self._loops.remove((threading.get_ident(), current_token()))
         await self._let_go()
 
     @asynccontextmanager
@@ -182,20 +190,23 @@ class Client(Host):
             importlib.import_module(module)
         await self._store.__aenter__()
         try:
-            await self._assemble()
+            self._assembled = await self._assemble()
         except BaseException:
-            await self._store.__aexit__(None, None, None)
+            with anyio.CancelScope(shield=True):
+                await self._store.__aexit__(None, None, None)
             raise
 
     async def _close(self) -> None:
-        await anyio.to_thread.run_sync(self._machinery.keeper.close)
-        for notifier in self._notifiers.values():
-            await notifier.aclose()
-        if self._inbox is not None:
-            await self._inbox.aclose()
-        await self._store.__aexit__(None, None, None)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._store.__aexit__, None, None, None)
+            if self._inbox is not None:
+                stack.push_async_callback(self._inbox.aclose)
+            for notifier in self._notifiers.values():
+                stack.push_async_callback(notifier.aclose)
+            machinery, self._assembled = self._machinery, None
+            await anyio.to_thread.run_sync(machinery.keeper.close)
 
-    async def _assemble(self) -> None:
+    async def _assemble(self) -> Machinery:
         keyring = self._keyring
         if keyring is None:
             keyring = await anyio.to_thread.run_sync(self._find_keyring)
@@ -220,13 +231,22 @@ class Client(Host):
         )
         for weakness in machinery.weaknesses():
             _log.warning("%s", weakness)
-        self._machinery = machinery
-        self.flows, self.hitl = machinery.flows, machinery.hitl
+        return machinery
 
     async def _agree_on(self, keyring: Keyring) -> None:
         from signoff.model.changes import Changes  # noqa: PLC0415 - the root stays light
 
-        added = keyring.agree(await self._store.key_checks())
+        stored = await self._store.key_checks()
+        added = keyring.agree(stored)
+        # Only keys that this store has known: a key id written into a row by somebody else
+        # blocks the run that it belongs to, and no more.
+        gone = {kid for kid in stored if not keyring.usable(kid, "seal")}
+        missed = sorted(gone & await self._store.kids_in_use(await self._store.now()))
+        if missed:
+            raise KeyringError(
+                f"key {missed[0]} is retired or missing, and something that is alive still needs"
+                " it; keep it as verify_only until `await client.keys_in_use()` leaves it out"
+            )
         if added:
             await self._store.commit(Changes(key_checks=added))
 
@@ -236,7 +256,7 @@ class Client(Host):
         if os.environ.get(KEY_VARIABLE):
             return Keyring.from_env(KEY_VARIABLE)
         if not self._store.durable:
-            return Keyring.generate()
+            return _memory_keys.setdefault(self._store, Keyring.generate())
         from signoff.security import keyfile  # noqa: PLC0415 - only durable stores need it
 
         return keyfile.load_or_create(keyfile.default_path(self._store.location))
@@ -265,20 +285,19 @@ class Client(Host):
         Raises:
             DrainLimit: There was still work after 1,000 passes.
         """
-        self._ensure_open()
         return await self._machinery.worker.drain()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Self]:
         """Run the engine, the outbox, the deadlines and the inbox until the block ends."""
-        self._ensure_open()
+        machinery = self._machinery
         async with anyio.create_task_group() as group:
-            group.start_soon(self._machinery.serve)
-            self._machinery.hosting.serving += 1
+            group.start_soon(machinery.serve)
+            machinery.hosting.serving += 1
             try:
                 yield self
             finally:
-                self._machinery.hosting.serving -= 1
+                machinery.hosting.serving -= 1
                 group.cancel_scope.cancel()
 
     async def submit(
@@ -300,24 +319,27 @@ class Client(Host):
             ConfigurationError: `fn` is not gated, or has live parameters.
             KeyConflict: The key stands for other arguments.
             TypeError: The arguments do not fit `fn`.
+            RunBlocked: The call cannot be asked about as things stand.
+            Exception: What failed it before anybody was asked.
         """
-        self._ensure_open()
         run_id = await self._submitted(bind_to(fn, args, kwargs), key=key)
-        page = await self.hitl.list_requests(run_id=run_id, limit=1, newest_first=True)
-        if not page:
-            raise await self._machinery.hosting.why_no_request(run_id)
-        return page[0]
+        return await self._machinery.hosting.request_of(run_id)
 
     async def _submitted(self, call: GateCall, *, key: str | None = None) -> str:
         refuse_unstorable(call.spec, why="a submitted call is stored and executed elsewhere")
-        run_id = await self._machinery.hosting.keyed_run(call, key)
-        await self._machinery.executor.advance(run_id)
-        return run_id
+        return await self._machinery.hosting.stored_call(call, key)
 
     async def health(self) -> Health:
         """Return how things stand: what fails, what is blocked, who is not reached and why."""
-        self._ensure_open()
         return await self._machinery.health()
+
+    async def keys_in_use(self) -> frozenset[int]:
+        """
+        Return the ids of the keys that something alive still needs; the others may be retired.
+
+        A client refuses to start with a keyring in which one of these is retired or missing.
+        """
+        return await self._machinery.keys_in_use()
 
     # What flows and gates without a client of their own need.
 
@@ -347,7 +369,7 @@ class Client(Host):
             await self._machinery.hosting.ensure_served()
             if key is None:
                 return await self._machinery.hosting.own_call(call)
-            run_id = await self._machinery.hosting.keyed_run(call, key)
+            run_id = await self._machinery.hosting.stored_call(call, key)
             return await self._machinery.hosting.to_the_end(run_id, code=lambda: None)
 
     @override
@@ -361,18 +383,20 @@ class Client(Host):
         return self._blocking(lambda: self.call_gate(call, key=key))
 
     def _blocking(self, work: Callable[[], Coroutine[object, object, object]]) -> object:
-        token = self._loop_token
-        if token is None:
+        loops = tuple(self._loops)
+        if not loops:
             return anyio.run(work)
-        return from_thread.run(work, token=token)
+        return from_thread.run(work, token=loops[-1][1])
 
     def _refuse_own_loop(self, message: str) -> None:
-        if self._loop_thread == threading.get_ident():
+        if any(thread == threading.get_ident() for thread, _ in self._loops):
             raise ConfigurationError(message)
 
-    def _ensure_open(self) -> None:
-        if not self._opened:
+    @property
+    def _machinery(self) -> Machinery:
+        if self._assembled is None:
             raise ConfigurationError("the client is not open; use `async with client:`")
+        return self._assembled
 
 
 def default_client() -> Client:

@@ -9,6 +9,7 @@ the run told, notices queued, the audit entry appended. On a clash it loads agai
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -25,7 +26,6 @@ from signoff.ports import Notifier
 from signoff.rules.lifecycle import (
     Cancel,
     Command,
-    Expire,
     Notice,
     Respond,
     Transition,
@@ -225,10 +225,6 @@ class Desk:
             )
         )
 
-    async def expire(self, request_id: str) -> Request:
-        """End a request whose time is up. Raises `DecisionError` when it is not, or it ended before."""
-        return await self.do(request_id, Expire())
-
     async def _consequences(
         self, transition: Transition, *, now: datetime, via: Via
     ) -> Consequences:
@@ -239,6 +235,9 @@ class Desk:
         if transition.ended or transition.revokes:
             tokens = await self._voided(request.request_id, used=via.token_id, now=now)
         minted, asked = self._messages(request, transition.asks, kind="request", now=now)
+        if transition.asks:
+            why = "" if asked else self._why_undelivered(request)
+            request = request.model_copy(update={"undelivered": why})
         deliveries = (
             *asked,
             *self._notices(request, transition.notices, now=now),
@@ -394,10 +393,7 @@ class Desk:
             Event(name="request.seal_invalid", at=now, actor="signoff", facts=facts),
         )
         signal = Signal(run_id=run_id, cause=cause, kind="tampered", facts=facts, created_at=now)
-        await self._ledger.commit(
-            Changes(
-                signals=(signal,),
-                audit=(entry,),
-                tasks=(Task(kind="advance", subject=run_id),),
-            )
-        )
+        task = Task(kind="advance", subject=run_id)
+        # Whoever is first says it; the others need not.
+        with suppress(StaleWriteError):
+            await self._ledger.commit(Changes(signals=(signal,), audit=(entry,), tasks=(task,)))

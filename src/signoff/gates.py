@@ -399,13 +399,18 @@ async def together(*calls: Callable[[], object]) -> tuple[object, ...]:
     return tuple(await scope.call([bind_partial(call) for call in calls]))
 
 
+@overload
 async def once(
-    name: str, fn: Callable[P, R | Awaitable[R]], *args: P.args, **kwargs: P.kwargs
-) -> R:
+    name: str, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+) -> R: ...
+@overload
+async def once(name: str, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+async def once(name: str, fn: Callable[..., object], /, *args: object, **kwargs: object) -> object:
     """
     Run `fn` once in this step, however often the step is replayed, and return what it returned.
 
-    At least once: a crash between its end and the commit runs it again.
+    At least once: a crash between its end and the commit runs it again, and when it raises,
+    nothing is remembered.
 
     Args:
         name: Unique within the step.
@@ -425,7 +430,7 @@ async def once(
         result = fn(*args, **kwargs)
         return await result if inspect.isawaitable(result) else result
 
-    return cast("R", await scope.once(name, body))
+    return await scope.once(name, body)
 
 
 def _wrap(fn: Callable[P, R], spec: GateSpec) -> Callable[P, R]:

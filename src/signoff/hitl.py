@@ -353,9 +353,12 @@ class Hitl:
         Raises:
             NotFoundError: There is none.
         """
-        with anyio.move_on_after(timeout.total_seconds() if timeout else None):
+        bell = self._at.bell
+        with anyio.move_on_after(None if timeout is None else timeout.total_seconds()):
+            heard = bell.rings
             while (await self.get_request(request_id)).status == "pending":
-                await self._at.bell.wait(_POLL_SECONDS)
+                await bell.wait(_POLL_SECONDS, after=heard)
+                heard = bell.rings
         return await self.get_request(request_id)
 
     async def request(

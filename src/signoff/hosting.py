@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -13,7 +15,17 @@ from signoff.bell import Bell
 from signoff.claims import Keeper
 from signoff.codec import codec
 from signoff.context import Suspended
-from signoff.errors import KeyConflict, NotServing, RunBlocked, RunCancelled, StaleWriteError
+from signoff.errors import (
+    AlreadyDecidedError,
+    ConfigurationError,
+    KeyConflict,
+    NotServing,
+    RequestCancelledError,
+    RunBlocked,
+    RunCancelled,
+    RunError,
+    StaleWriteError,
+)
 from signoff.flows.api import Flows
 from signoff.flows.code import CallCode, Code, FlowCode
 from signoff.flows.executor import Executor, arguments_digests
@@ -25,6 +37,8 @@ from signoff.model.run import TERMINAL, Run
 from signoff.outbox import Outbox
 from signoff.ports import RequestQuery, RunQuery
 from signoff.registry import is_portable
+
+_log = logging.getLogger("signoff.client")
 
 _POLL_SECONDS: Final = 1.0
 
@@ -77,9 +91,8 @@ class Hosting:
         run = (await self._store.run(new.run_id)).record
         if run.status != "suspended":
             return await self.result_of(run)
-        requests = tuple(await self._hitl.list_requests(run_id=run.run_id, status="pending"))
         await self._warn_if_unserved(run)
-        return Suspended(run.run_id, requests)
+        return Suspended(run.run_id, tuple(await self._pending(run.run_id)))
 
     async def own_call(self, call: GateCall) -> object:
         """Ask about one call that only this process may execute, and return what it comes to."""
@@ -121,45 +134,93 @@ class Hosting:
         """Return what a completed run returned, or raise what became of another one."""
         if run.status == "completed":
             return await self._executor.output(run.run_id)
-        failure = self._executor.failure_of(run)
-        if run.status == "failed" and failure is not None:
-            raise failure
-        if run.status == "cancelled":
-            raise RunCancelled(run.run_id, "the run was cancelled")
-        reason = run.blocked_reason or run.status
-        raise RunBlocked(run.run_id, reason=reason, detail=run.blocked_detail)
+        raise self._end_of(run)
 
-    async def keyed_run(self, call: GateCall, key: str | None) -> str:
-        """Return the run of a call, stored now or under the same key before."""
+    def _end_of(self, run: Run) -> Exception:
+        """Return what became of a run that has not completed."""
+        if run.status == "cancelled":
+            return RunCancelled(run.run_id, "the run was cancelled")
+        if run.blocked_reason is not None:
+            return RunBlocked(run.run_id, reason=run.blocked_reason, detail=run.blocked_detail)
+        failure = self._executor.failure_of(run) if run.status == "failed" else None
+        if failure is not None:
+            return failure
+        return RunError(
+            run.run_id, f"is {run.status}, and another process goes on with it; see `flows.wait`"
+        )
+
+    async def stored_call(self, call: GateCall, key: str | None) -> str:
+        """
+        Return the run of a call, stored now or under the same key before.
+
+        Raises:
+            ConfigurationError: The key is empty, as that of something that has no number yet.
+            KeyConflict: The key stands for other arguments.
+        """
+        if key is None:
+            return await self._store_call(call, None)
+        if not key:
+            raise ConfigurationError(f"{call.spec.name}: key is empty; give this call its own key")
         while True:
-            found = await self._store.run_by_key(call.spec.name, key) if key else None
-            if found is not None and key is not None:
+            found = await self._store.run_by_key(call.spec.name, key)
+            if found is not None:
                 if found.record.key_digest not in arguments_digests(call, self._executor.shop):
                     raise KeyConflict(found.record.run_id, key=key)
                 return found.record.run_id
-            new = await self._executor.new_call_run(
-                call, key=key, requester=self._requester(), owned=False
-            )
-            try:
-                await self._executor.store(new)
-            except StaleWriteError:
-                if key is None:
-                    raise
-                continue
-            return new.run_id
+            with suppress(StaleWriteError):
+                return await self._store_call(call, key)
+
+    async def _store_call(self, call: GateCall, key: str | None) -> str:
+        new = await self._executor.new_call_run(
+            call, key=key, requester=self._requester(), owned=False
+        )
+        await self._executor.store(new)
+        return new.run_id
+
+    async def request_of(self, run_id: str) -> Request:
+        """Return the newest request of a stored call, or raise why it will never have one."""
+        while True:
+            heard = self._bell.rings
+            await self._executor.advance(run_id)
+            page = await self._hitl.list_requests(run_id=run_id, limit=1, newest_first=True)
+            if page:
+                return page[0]
+            run = (await self._store.run(run_id)).record
+            if run.status in TERMINAL or run.status == "blocked":
+                raise self._end_of(run)
+            # Another task or process holds the run, and is about to ask.
+            await self._bell.wait(_POLL_SECONDS, after=heard)
+
+    async def _pending(self, run_id: str) -> list[Request]:
+        """Return what a run and its children wait for."""
+        found = list(await self._hitl.list_requests(run_id=run_id, status="pending", limit=200))
+        for child in await self._store.runs(RunQuery(parent_run_id=run_id, limit=200)):
+            found += await self._pending(child.record.run_id)
+        return found
 
     async def _attempt_deliveries(self, run_id: str) -> None:
-        for request in await self._store.requests(RequestQuery(run_id=run_id, status="pending")):
+        for request in await self._pending(run_id):
             for delivery in await self._store.deliveries(request.request_id):
                 await self._outbox.send(delivery.delivery_id)
-        for child in await self._store.runs(RunQuery(parent_run_id=run_id)):
-            await self._attempt_deliveries(child.record.run_id)
 
     async def _ask_here(self, asker: Asker, run_id: str) -> bool:
-        """Ask the person at the terminal about a run's next pending request, if there is one."""
+        """
+        Ask the person at the terminal what a run waits for next, and let its children go on.
+
+        Says whether there was something to ask.
+        """
+        for child in await self._store.runs(RunQuery(parent_run_id=run_id, limit=200)):
+            if await self._ask_here(asker, child.record.run_id):
+                await self._drive_again(child.record.run_id, None)
+                return True
         page = await self._hitl.list_requests(run_id=run_id, status="pending", limit=1)
         for request in page:
             label, words = await anyio.to_thread.run_sync(asker, request)
+            await self._answer_here(request, label, words)
+        return bool(page)
+
+    async def _answer_here(self, request: Request, label: str, words: str) -> None:
+        try:
             await self._hitl.respond(
                 request_id=request.request_id,
                 outcome=label,
@@ -167,17 +228,8 @@ class Hosting:
                 reviewer=request.assignees[0] if request.assignees else f"console:{_user()}",
                 channel="console",
             )
-        return bool(page)
-
-    async def why_no_request(self, run_id: str) -> Exception:
-        """Return why a submitted call asked nobody."""
-        run = (await self._store.run(run_id)).record
-        failure = self._executor.failure_of(run)
-        if failure is not None:
-            return failure
-        return RunBlocked(
-            run_id, reason=run.blocked_reason or run.status, detail=run.blocked_detail
-        )
+        except (AlreadyDecidedError, RequestCancelledError) as error:
+            _log.warning("the answer at the terminal came too late: %s", error)
 
     async def ensure_served(self) -> None:
         """Raise `NotServing` when nobody would ever see a request or its answer."""

@@ -18,7 +18,14 @@ from typing import Final
 from signoff.claims import Held, Keeper
 from signoff.codec import Codec
 from signoff.desk import Desk
-from signoff.errors import CodecError, KeyringError, NotifyError, SealInvalidError, StaleWriteError
+from signoff.errors import (
+    CodecError,
+    KeyringError,
+    NotifyError,
+    SealInvalidError,
+    StaleWriteError,
+    StoreError,
+)
 from signoff.model.changes import Changes, Task
 from signoff.model.decision import Proof
 from signoff.model.delivery import Delivery
@@ -217,6 +224,12 @@ class Outbox:
             return self._failed(delivery, NotifyError(str(error), permanent=False), now)
         except NotifyError as error:
             return self._failed(delivery, error, now)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a notifier's own fault must not end the outbox
+            _log.exception("the notifier %s is broken", notifier.name)
+            name = type(error).__name__
+            return self._failed(delivery, NotifyError(f"it raised {name}", permanent=False), now)
         self.health[notifier.name] = replace(self._fared(notifier.name), last_success=now)
         return delivery.model_copy(
             update={"status": "sent", "sent_at": now, "message_id": message_id, "last_error": ""}

@@ -148,13 +148,11 @@ class Replies:
         await self._act(reply, row, request, key=key, proof=_proof(inbox))
 
     def _why_automatic(self, mail: IncomingMail) -> str | None:
-        for writer in self._writers.values():
-            reason = automatic(
-                mail, own=(writer.sender, writer.reply_to), separator=writer.separator
-            )
-            if reason is not None:
-                return reason
-        return automatic(mail)
+        reasons = (
+            automatic(mail, own=(writer.sender, writer.reply_to), separator=writer.separator)
+            for writer in self._writers.values()
+        )
+        return next((reason for reason in reasons if reason is not None), None)
 
     def _why_not(
         self, mail: IncomingMail, row: TokenRow, request: Request, inbox: Inbox

@@ -290,6 +290,8 @@ def test_json_that_the_codec_never_writes_is_refused(codec: Codec, text: str, me
             'value.a["$b"]: is no stored key: one that begins with $ is stored with two',
         ),
         ({1: 2}, "value: has a name that is no text"),
+        ({"$": "model", "t": "order", "v": {1: 2}}, "value: has a name that is no text"),
+        ({"$": "model", "t": "order", 1: 2}, "value: is no stored order"),
         ((1,), "value: is no JSON but a tuple"),
         ([b""], "value[0]: is no JSON but a bytes"),
         ({"$": "set", "v": [[]]}, "value: hashing an element raised TypeError"),

@@ -281,6 +281,20 @@ def test_the_private_and_extra_members_of_a_model_have_paths_too(codec: Codec) -
     assert refused(codec, Open(**extra)) == ("state.more[0]", "NaN cannot be stored")
 
 
+def test_an_extra_member_has_a_text_for_a_name(codec: Codec) -> None:
+    """A program can put anything there, and would get back something else."""
+
+    class Open(BaseModel, extra="allow"):
+        pass
+
+    codec.register(Open)
+    value = Open()
+    extra: Any = value.__pydantic_extra__
+    extra[1] = 2
+
+    assert refused(codec, value) == ("state", "has an extra member whose name is no text")
+
+
 STRAY = "is no field, so it would be lost; declare it as one"
 
 

@@ -120,7 +120,7 @@ class Answering(Notifier):
 
     async def send(self, outgoing: Outgoing) -> str:
         (client,) = self.client
-        request = await client.hitl.get_request(outgoing.content.request_id)
+        request = await client.hitl.get_request(outgoing.request.request_id)
         self.seen.append(request.status)
         if request.status == "pending":
             await client.hitl.approve(request_id=request.request_id, reviewer=ANN)

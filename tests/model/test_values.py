@@ -46,6 +46,7 @@ CASES: list[tuple[Any, Any]] = [
     ({"$": "datetime", "v": "T", "z": "Europe/Berlin", "fold": 1}, "T Europe/Berlin fold=1"),
     ({"$": "time", "v": "T+01:00", "n": "CET"}, "T+01:00 CET"),
     ({"$": "time", "v": "T", "fold": 0}, "T"),
+    ({"$": "time", "v": "T", "z": "Z", "n": "N", "fold": 1}, "T Z N fold=1"),
     ({"$": "tuple", "v": [1, {"$": "decimal", "v": "2"}]}, [1, "2"]),
     ({"$": "set", "v": []}, []),
     ({"$": "frozenset", "v": ["a"]}, ["a"]),
@@ -129,6 +130,30 @@ def test_what_is_broken_is_shown_with_all_its_members(tree: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("tree", "kind", "type_name"),
+    [
+        (None, "none", "None"),
+        (1, "int", "int"),
+        ([], "list", "list"),
+        ({}, "dict", "dict"),
+        ({"$": "decimal", "v": "1"}, "decimal", "Decimal"),
+        ({"$": "time", "v": "T"}, "time", "time"),
+        ({"$": "frozenset", "v": []}, "frozenset", "frozenset"),
+        ({"$": "dict", "v": [[1, 1]]}, "dict", "dict"),
+        ({"$": "dict", "v": [[[], 1]]}, "pairs", "dict"),
+        ({"$": "enum", "t": "c", "v": "A"}, "enum", "c"),
+        ({"$": "subclass", "t": "c", "v": {"$": "decimal", "v": "1"}}, "decimal", "c"),
+        ({"$": "model", "t": "c", "v": {}}, "model", "c"),
+        ({"$": 1}, "unreadable", "unreadable"),
+    ],
+    ids=repr,
+)
+def test_a_tree_has_a_kind_and_the_name_of_a_type(tree: Any, kind: str, type_name: str) -> None:
+    """The rules for edits go by both."""
+    assert (read(tree).kind, read(tree).type_name) == (kind, type_name)
+
+
 def test_plain_shares_nothing_with_the_tree() -> None:
     """Whoever changes what is shown does not change what is stored."""
     tree: Any = {"a": [1]}
@@ -182,7 +207,7 @@ def test_rows_show_each_value_with_path_and_type() -> None:
         "two words": {"$": "set", "v": [True, 2.5]},
         "$$": {"$": "dict", "v": [[1, "x"], [{"$": "decimal", "v": "2"}, {}]]},
         "id": {"$": "subclass", "t": "shop:Id", "v": "u1"},
-        "tags": {"$": "subclass", "t": "shop:Tags\u202e", "v": [1]},
+        "tags": {"$": "subclass", "t": "shop:Tags\u202e\n", "v": [1]},
         "none": {"$": "dataclass", "t": "shop:None", "v": {}},
     }
 
@@ -198,7 +223,7 @@ def test_rows_show_each_value_with_path_and_type() -> None:
         Row('["$"][1]', "str", "x"),
         Row('["$"]["2"]', "dict", "{}"),
         Row("id", "shop:Id", "u1"),
-        Row("tags", "shop:Tags⟨U+202E⟩", "1 part"),
+        Row("tags", "shop:Tags⟨U+202E⟩⟨U+000A⟩", "1 part"),
         Row("tags[0]", "int", "1"),
         Row("none", "shop:None", "0 parts"),
     ]

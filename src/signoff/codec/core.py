@@ -30,13 +30,13 @@ from signoff.codec.walk import (
     encode_members,
     faulty,
     guarded,
+    only_texts,
 )
 from signoff.errors import CodecError
 from signoff.model.scalars import TEXT_FORMS, TextForm
 from signoff.model.values import BIG_INT, TYPE_KEY, Tree, at_index, below
 
 _MEMBERS: Final = frozenset({TYPE_KEY, "v"})
-_TEXT_KEYS: Final = frozenset({str})
 _SECRETS: Final = (Secret, SecretStr, SecretBytes)
 _PAIR: Final = 2
 _LEAST: Final = -BIG_INT
@@ -288,7 +288,7 @@ class Codec:
     def _encode_dict(self, value: dict[Any, object], depth: int) -> Tree:
         # A copy, because a step in another thread may add to it meanwhile.
         members = value.copy()
-        if not _TEXT_KEYS.issuperset(map(type, members)):
+        if not only_texts(members):
             return self._encode_pairs(members, depth, owner=value)
         inside = deeper(depth, _PLAIN_LEVELS)
         return encode_members(members, inside, self._encoders, owner=value)
@@ -312,8 +312,6 @@ class Codec:
         return decode_items(trees, deeper(depth, _PLAIN_LEVELS), self._decoders)
 
     def _decode_object(self, tree: dict[str, Tree], depth: int) -> object:
-        if not _TEXT_KEYS.issuperset(map(type, tree)):
-            raise Fault("has a name that is no text")
         if TYPE_KEY not in tree:
             return decode_members(tree, deeper(depth, _PLAIN_LEVELS), self._decoders)
         tag = tree[TYPE_KEY]
@@ -362,7 +360,7 @@ class Codec:
         made = guarded(lambda: dict(decoded), "hashing a key")
         if len(made) < len(decoded):
             raise Fault("is a dict and has a key twice")
-        if _TEXT_KEYS.issuperset(map(type, made)):
+        if only_texts(made):
             raise _malformed(tree)
         return made
 

@@ -29,6 +29,7 @@ from signoff.codec.walk import (
     encode_members,
     faulty,
     guarded,
+    only_texts,
 )
 from signoff.model.values import TYPE_KEY, Tree, at_key, unescaped
 
@@ -230,6 +231,8 @@ class ModelForm(RecordForm):
         extra: dict[str, object] = value.__pydantic_extra__ or {}
         held: dict[str, object] = value.__pydantic_private__ or {}
         private = {name: held[name] for name in self._model.__private_attributes__ if name in held}
+        if not only_texts(extra):
+            raise Fault("has an extra member whose name is no text")
         if extra:
             tree["x"] = encode_members(extra, below, encoders, owner=value)
         if private:

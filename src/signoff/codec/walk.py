@@ -7,7 +7,7 @@ part. So a value without a fault costs no path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from signoff.model.values import TYPE_KEY, Tree, at_index, at_key, escaped, unescaped
@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 DEPTH_LIMIT: Final = 100
 """How many levels of JSON a value may take; pydantic's own reader stops at twice that."""
+
+_TEXT: Final[frozenset[type[object]]] = frozenset({str})
 
 ELEMENT: Final = "{}"
 """What an element of a set adds to a path: it has no place."""
@@ -105,6 +107,11 @@ def checked(text: str) -> str:
     return text
 
 
+def only_texts(names: Iterable[object]) -> bool:
+    """Return whether each name is a `str`, and no subclass of it."""
+    return _TEXT.issuperset(map(type, names))
+
+
 def encode_items(items: Sequence[Any], depth: int, encoders: Encoders) -> list[Tree]:
     """Turn the items of a list or tuple into trees."""
     trees: list[Tree] = []
@@ -155,6 +162,8 @@ def encode_members(
 
 def decode_members(trees: Mapping[str, Tree], depth: int, decoders: Decoders) -> dict[str, object]:
     """Turn trees into what has names, with names unescaped."""
+    if not only_texts(trees):
+        raise Fault("has a name that is no text")
     members: dict[str, object] = {}
     key = ""
     try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 from typing_extensions import override
@@ -15,6 +16,8 @@ from signoff.ports import Engine
 AT_ONCE: Final = 64
 """How many tasks run at the same time at the most."""
 
+_Key: TypeAlias = tuple[str, str]
+
 
 class LocalEngine(Engine):
     """
@@ -25,14 +28,14 @@ class LocalEngine(Engine):
 
     def __init__(self) -> None:
         self._bell = Bell()
-        self._waiting: dict[tuple[str, str], Task] = {}
+        self._lock = threading.Lock()
+        self._waiting: dict[_Key, Task] = {}
 
     @override
     def submit(self, tasks: Sequence[Task]) -> None:
-        now = [task for task in tasks if task.not_before is None]
-        # Not `|=`: `serve` may be swapping the dict in another thread.
-        for task in now:
-            self._waiting[task.kind, task.subject] = task
+        now = {_key(task): task for task in tasks if task.not_before is None}
+        with self._lock:
+            self._waiting |= now
         if now:
             self._bell.ring()
 
@@ -45,20 +48,32 @@ class LocalEngine(Engine):
         every_seconds: float,
     ) -> None:
         limiter = anyio.CapacityLimiter(AT_ONCE)
+        queued: set[_Key] = set()
 
         async def run(task: Task) -> None:
             async with limiter:
+                queued.discard(_key(task))
                 await handle(task)
 
         async with anyio.create_task_group() as tasks:
             next_sweep = anyio.current_time()
             while True:
-                if anyio.current_time() >= next_sweep:
-                    found = await sweep()
-                    self._waiting |= {(task.kind, task.subject): task for task in found}
-                    next_sweep = anyio.current_time() + every_seconds
                 heard = self._bell.rings
-                waiting, self._waiting = self._waiting, {}
-                for task in waiting.values():
-                    tasks.start_soon(run, task)
+                if anyio.current_time() >= next_sweep:
+                    self.submit(await sweep())
+                    next_sweep = anyio.current_time() + every_seconds
+                for key, task in self._taken().items():
+                    # A task that has not begun yet will see whatever this one is about.
+                    if key not in queued:
+                        queued.add(key)
+                        tasks.start_soon(run, task)
                 await self._bell.wait(max(0.0, next_sweep - anyio.current_time()), after=heard)
+
+    def _taken(self) -> dict[_Key, Task]:
+        with self._lock:
+            taken, self._waiting = self._waiting, {}
+        return taken
+
+
+def _key(task: Task) -> _Key:
+    return task.kind, task.subject

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -85,14 +86,7 @@ class Flows:
         Raises:
             NotFoundError: There is none.
         """
-        run = (await self._store.run(run_id)).record
-        if run.status == "completed":
-            return run.with_output(await self._output(run_id))
-        if run.status == "ready":
-            claim = await self._store.claim(run_id)
-            if claim is not None and claim.live:
-                return run.model_copy(update={"status": "running"})
-        return run
+        return await self._as_it_stands((await self._store.run(run_id)).record)
 
     async def wait(self, run_id: str, *, timeout: timedelta | None = None) -> Run:  # noqa: ASYNC109 - the run as it stands then is no error
         """
@@ -102,8 +96,10 @@ class Flows:
             NotFoundError: There is none.
         """
         with anyio.move_on_after(timeout.total_seconds() if timeout else None):
+            heard = self._bell.rings
             while (await self.get(run_id)).status not in TERMINAL:
-                await self._bell.wait(_POLL_SECONDS)
+                await self._bell.wait(_POLL_SECONDS, after=heard)
+                heard = self._bell.rings
         return await self.get(run_id)
 
     async def list(
@@ -113,10 +109,21 @@ class Flows:
         flow: type[Flow[object]] | None = None,
         limit: int = 50,
     ) -> Sequence[Run]:
-        """Return runs, oldest first."""
-        name = stored_name(flow) if flow else None
-        found = await self._store.runs(RunQuery(status=status, flow_name=name, limit=limit))
-        return tuple(one.record for one in found)
+        """
+        Return runs as they stand, oldest first.
+
+        Args:
+            status: Only with this status.
+            flow: Only of this class, under the name that it has now.
+            limit: How many are looked at, at the most.
+        """
+        query = RunQuery(
+            status="ready" if status == "running" else status,
+            flow_name=stored_name(flow) if flow else None,
+            limit=limit,
+        )
+        found = [await self._as_it_stands(one.record) for one in await self._store.runs(query)]
+        return tuple(run for run in found if status in {None, run.status})
 
     async def cancel(self, run_id: str, *, by: str | None = None) -> Run:
         """
@@ -162,9 +169,13 @@ class Flows:
         await self._executor.advance(run_id)
         return await self.get(run_id)
 
-    async def _output(self, run_id: str) -> object:
-        try:
-            return await self._executor.output(run_id)
-        except (CodecError, SealInvalidError):
+    async def _as_it_stands(self, run: Run) -> Run:
+        if run.status == "completed":
             # A process without the types, or a row that was tampered with, shows no output.
-            return None
+            with suppress(CodecError, SealInvalidError):
+                return run.with_output(await self._executor.output(run.run_id))
+        if run.status == "ready":
+            claim = await self._store.claim(run.run_id)
+            if claim is not None and claim.live:
+                return run.model_copy(update={"status": "running"})
+        return run

@@ -6,6 +6,7 @@ import copy
 import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Mapping
+from datetime import UTC
 from enum import Enum
 from typing import Protocol, cast
 
@@ -13,7 +14,7 @@ from anyio import to_thread
 from pydantic import BaseModel
 from typing_extensions import override
 
-from signoff.codec import Codec
+from signoff.codec import Codec, codec
 from signoff.errors import CodecError
 from signoff.flows.attempt import Attempt
 from signoff.flows.flow import Flow, arguments_of, graph_of, steps_of
@@ -26,6 +27,9 @@ from signoff.model.run import Occurrence
 from signoff.rules.graph import Graph, StepSpec
 
 CALL_STEP = "call"
+
+# Steps hand on what they were given, whether or not an annotation names it.
+codec.register(HumanFeedbackResult, name="signoff:feedback")
 
 
 class Code(Protocol):
@@ -124,7 +128,7 @@ def feedback_result(request: Request, codec: Codec) -> HumanFeedbackResult:
         output=codec.load(request.payload_json, path=f"{request.method_name} output"),
         feedback=end.feedback,
         outcome=end.outcome or None,
-        timestamp=end.resolved_at,
+        timestamp=end.resolved_at.astimezone(UTC),
         method_name=request.method_name,
         metadata=copy.deepcopy(
             {name: codec.from_tree(tree) for name, tree in request.metadata.items()}
