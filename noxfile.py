@@ -36,7 +36,7 @@ OTHER_PYTHONS = {version: find_python(version) for version in SUPPORTED if versi
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the library as it stands in the tree, with these dependency groups."""
-    session.install("-e", ".[all]", *nox.project.dependency_groups(PROJECT, *groups))
+    session.install("-e", ".[all,testing]", *nox.project.dependency_groups(PROJECT, *groups))
 
 
 @nox.session(venv_backend="none")

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -157,7 +157,7 @@ class Client(Host):
         await self._let_go()
 
     @asynccontextmanager
-    async def _held(self) -> AsyncIterator[None]:
+    async def _held(self) -> AsyncGenerator[None]:
         """Keep the client open for a while, whether or not its user opened it."""
         await self._hold()
         try:
@@ -288,7 +288,7 @@ class Client(Host):
         return await self._machinery.worker.drain()
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Self]:
+    async def serving(self) -> AsyncGenerator[Self]:
         """Run the engine, the outbox, the deadlines and the inbox until the block ends."""
         machinery = self._machinery
         async with anyio.create_task_group() as group:

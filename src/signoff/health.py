@@ -87,8 +87,11 @@ async def _pending(store: Store) -> tuple[Sequence[Request], Sequence[str]]:
 
 async def _why_unreached(store: Store, request: Request) -> str:
     """Return why nobody was told of a request; empty when somebody was, or is about to be."""
-    deliveries = await store.deliveries(request.request_id)
-    failed = [one.last_error for one in deliveries if one.status == "failed"]
-    if deliveries and len(failed) == len(deliveries):
-        return "; ".join(failed)
-    return request.undelivered
+    asked = [
+        one
+        for one in await store.deliveries(request.request_id)
+        if one.kind == "request" and one.recipient in (request.assignees or ("",))
+    ]
+    if all(one.status == "failed" for one in asked):
+        return request.undelivered or "; ".join(one.last_error for one in asked)
+    return ""

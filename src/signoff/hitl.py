@@ -471,11 +471,12 @@ class Hitl:
     def _edit(self, request: Request, payload: object) -> str | None:
         """Return the edited payload, or `None` when it is what was asked."""
         tree: Tree = request.payload_tree
-        if request.kind == "call" and isinstance(payload, Mapping) and isinstance(tree, dict):
+        edited = payload
+        if request.kind == "call" and isinstance(payload, Mapping):
             given = cast("Mapping[str, object]", payload)
-            payload = {**cast("dict[str, object]", self._at.codec.from_tree(tree)), **given}
+            edited = {**cast("dict[str, object]", self._at.codec.from_tree(tree)), **given}
         try:
-            text = self._at.codec.dump(payload, path="payload")
+            text = self._at.codec.dump(edited, path="payload")
         except CodecError as error:
             raise InvalidEditError(request.request_id, field="payload", why=str(error)) from error
         if request.kind == "in_doubt" or text == request.payload_json:

@@ -35,7 +35,7 @@ from signoff.model.gate import GateCall
 from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Run
 from signoff.outbox import Outbox
-from signoff.ports import RequestQuery, RunQuery
+from signoff.ports import RunQuery
 from signoff.registry import is_portable
 
 _log = logging.getLogger("signoff.client")

@@ -205,12 +205,23 @@ class Outbox:
     async def _attempt(self, delivery: Delivery) -> Delivery:
         """Return what becomes of a delivery; its version is left to the caller."""
         now = await self._store.now()
+        try:
+            return await self._sent(delivery, now)
+        except NotifyError as error:
+            return self._failed(delivery, error, now)
+
+    async def _sent(self, delivery: Delivery, now: datetime) -> Delivery:
+        """
+        Send a delivery, unless nobody needs it any more.
+
+        Raises:
+            NotifyError: It was not sent, for whatever reason but the store's.
+        """
         notifier = self._notifiers.get(delivery.notifier)
         if notifier is None:
-            error = NotifyError(
+            raise NotifyError(
                 f"this client has no notifier named {delivery.notifier!r}", permanent=False
             )
-            return self._failed(delivery, error, now)
         try:
             request = self._typed(await self._desk.load(delivery.request_id))
             if delivery.kind == "request" and request.status != "pending":
@@ -218,18 +229,15 @@ class Outbox:
                     update={"status": "dropped", "last_error": f"the request was {request.status}"}
                 )
             message_id = await notifier.send(await self._outgoing(delivery, request))
-        except SealInvalidError as error:
-            return self._failed(delivery, NotifyError(str(error), permanent=True), now)
-        except KeyringError as error:
-            return self._failed(delivery, NotifyError(str(error), permanent=False), now)
-        except NotifyError as error:
-            return self._failed(delivery, error, now)
-        except StoreError:
+        except (NotifyError, StoreError):
             raise
-        except Exception as error:  # noqa: BLE001 - a notifier's own fault must not end the outbox
+        except SealInvalidError as error:
+            raise NotifyError(str(error), permanent=True) from error
+        except KeyringError as error:
+            raise NotifyError(str(error), permanent=False) from error
+        except Exception as error:
             _log.exception("the notifier %s is broken", notifier.name)
-            name = type(error).__name__
-            return self._failed(delivery, NotifyError(f"it raised {name}", permanent=False), now)
+            raise NotifyError(f"it raised {type(error).__name__}", permanent=False) from error
         self.health[notifier.name] = replace(self._fared(notifier.name), last_success=now)
         return delivery.model_copy(
             update={"status": "sent", "sent_at": now, "message_id": message_id, "last_error": ""}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import secrets
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 import anyio
 
-from signoff.claims import Keeper
+from signoff.claims import Held, Keeper
 from signoff.desk import Desk
 from signoff.errors import DecisionError, DrainLimit, InboxError, SealInvalidError, StoreError
 from signoff.flows.executor import Executor
@@ -134,8 +137,8 @@ class Worker:
         if self._inbox is not None and self._inbox.name not in errors:
             try:
                 received = await self.poll_inbox(self._inbox)
-            except InboxError as error:
-                errors[self._inbox.name] = str(error)
+            except (InboxError, StoreError) as error:
+                errors[self._inbox.name] = f"{type(error).__name__}: {error}"
         return replace(
             report,
             passes=report.passes + 1,
@@ -199,16 +202,21 @@ class Worker:
             return ()
 
     async def _stay_visible(self) -> None:
-        subject = f"serving:{self._keeper.holder}"
-        held = await self._keeper.take(subject)
-        if held is None:
-            return
+        held = await self._shown()
         try:
             await anyio.sleep_forever()
         finally:
             self._keeper.let_go(held)
-            with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True), suppress(StoreError):
                 await self._store.commit(Changes(claims=(held.release(),)))
+
+    async def _shown(self) -> Held:
+        # A claim for each block that serves: one that ends does not end the others'.
+        acquire = self._keeper.acquisition(f"serving:{secrets.token_hex(8)}")
+        began = time.monotonic()
+        with anyio.CancelScope(shield=True):
+            await self._store.commit(Changes(claims=(acquire,)))
+        return self._keeper.keep(acquire, began=began)
 
     async def _poll_for_ever(self, inbox: Inbox) -> None:
         while True:
@@ -218,8 +226,8 @@ class Worker:
             except InboxError as error:
                 if error.login_failed:
                     pause *= LOGIN_PAUSE
-            except StoreError:
-                _log.exception("an incoming message could not be stored; trying again")
+            except Exception:  # noqa: BLE001 - whatever a poll runs into, the next one comes
+                _log.exception("the inbox %s could not be polled; trying again", inbox.name)
             await anyio.sleep(pause)
 
     # The inbox.

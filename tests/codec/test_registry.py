@@ -20,6 +20,7 @@ from signoff.codec import Codec, codec
 from signoff.errors import CodecError, ConfigurationError
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Order(BaseModel):
@@ -38,6 +39,13 @@ class Box(BaseModel, Generic[T]):
     """A generic model."""
 
     content: T
+
+
+class Two(BaseModel, Generic[T, U]):
+    """A model of two parts."""
+
+    left: T
+    right: U
 
 
 class Colour(Enum):
@@ -173,7 +181,7 @@ def test_a_class_that_is_defined_anew_takes_the_place_of_the_old_one() -> None:
     old, new = made("Fresh", a=int), made("Fresh", a=int, b=(int | None))
     own.register(old, name="fresh", aliases=["stale"])
     own.register(old, aliases=["older"])
-    own.register(new, name="fresh")
+    own.register(new, name="fresh", aliases=["stale"])
 
     for name in ("fresh", "stale", "older"):
         tree: Any = {"$": "model", "t": name, "v": {"a": 1, "b": 2}}
@@ -203,14 +211,19 @@ def test_generic_models_have_the_names_of_their_arguments() -> None:
     away.__module__ = "elsewhere"
     generic: Any = Box
     boxes: list[Any] = [generic[argument] for argument in (Order, away, list[int])]
+    boxes.append(Two[int, str])
     for box in boxes:
         own.register(box)
 
-    texts = [own.dump(box.model_construct(content=None)) for box in boxes]
+    texts = [own.dump(box.model_construct(**dict.fromkeys(box.model_fields))) for box in boxes]
 
     stem = f"{Box.__module__}:Box"
     names = [f"{stem}[{ORDER}]", f"{stem}[elsewhere:Order]", f"{stem}[list[int]]"]
-    assert texts == [f'{{"$":"model","t":"{name}","v":{{"content":null}}}}' for name in names]
+    two = f"{Two.__module__}:Two[builtins:int, builtins:str]"
+    assert texts == [
+        *(f'{{"$":"model","t":"{name}","v":{{"content":null}}}}' for name in names),
+        f'{{"$":"model","t":"{two}","v":{{"left":null,"right":null}}}}',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,19 @@ import socket
 import sqlite3
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import anyio
+import trio  # noqa: F401 - as above
 from typing_extensions import override
 
 import signoff.assembly  # noqa: F401 - imported before the forks, so that a worker starts at once
@@ -65,9 +68,16 @@ ELSEWHERE: Final = "elsewhere"
 KINDS: Final = tuple(dict.fromkeys(PHASES.values()))
 REVIEWER: Final = "cfo@acme.example"
 KEYS: Final = Keyring.generate()
+BACKENDS: Final = ("asyncio", "trio")
 SWEEP_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 60.0
 """How long the harness waits for what must come."""
+_PROGRESS: Final = (
+    "SELECT coalesce(sum(n) FILTER (WHERE kind = 'run'"
+    " AND status IN ('completed', 'failed', 'cancelled')), 0),"
+    " coalesce(sum(n) FILTER (WHERE kind = 'delivery' AND status IN ('waiting', 'sending')), 0)"
+    " FROM tallies"
+)
 
 
 # What the workers run.
@@ -88,7 +98,8 @@ class Stage:
     def reach(self, phase: str, subject: str) -> None:
         """Say so, and wait; whoever is killed here is killed in this phase."""
         self.line.sendall(f"{phase} {subject}\n".encode())
-        self.line.recv(1)
+        if not self.line.recv(1):
+            os._exit(1)
 
     def write(self, name: str, text: str) -> None:
         """Append a line to a file, and sync it."""
@@ -229,6 +240,7 @@ class Orders:
         hasty: Whether the reviewer answers what is in doubt without asking whether the
             executor is still at it.
         lease_seconds: How long a claim lasts.
+        pace: How often workers may go on between two disturbances, at the least.
     """
 
     kills: int = 200
@@ -241,6 +253,7 @@ class Orders:
     store: str = "honest"
     hasty: bool = False
     lease_seconds: float = 1.0
+    pace: int = 6
 
 
 def client_of(orders: Orders, folder: Path) -> Client:
@@ -254,10 +267,19 @@ def client_of(orders: Orders, folder: Path) -> Client:
     )
 
 
+async def found(orders: Orders, folder: Path) -> None:
+    """Make the database."""
+    async with client_of(orders, folder):
+        pass
+
+
 async def work(orders: Orders, folder: Path) -> None:
     """Serve until killed."""
     async with client_of(orders, folder) as client, client.serving():
-        await anyio.sleep_forever()
+        while True:
+            await anyio.wait_readable(STAGE.line)
+            if not STAGE.line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                return
 
 
 # The office.
@@ -291,8 +313,7 @@ class Office:
 
     async def _do(self, what: str, request_id: str = "") -> None:
         if what == "start":
-            run = await self._client.flows.start(Order, requester="agent-7")
-            STAGE.line.sendall(f"started {run.run_id}\n".encode())
+            await self._client.flows.start(Order, requester="agent-7")
         else:
             await self._answer(request_id)
 
@@ -354,45 +375,31 @@ class Child:
     Attributes:
         pid: Its id.
         line: The way to it.
-        said: What it has said and nobody has read to the end.
-        waits: Whether it waits for leave.
     """
 
     pid: int
     line: socket.socket
-    said: bytes = b""
-    waits: bool = False
+    _begun: bytes = b""
 
     def go(self) -> None:
         """Let it go on."""
-        self.waits = False
         self.line.sendall(b".")
 
     def tell(self, text: str) -> None:
         """Say something to it."""
         self.line.sendall(f"{text}\n".encode())
 
-    def hear(self) -> Iterator[list[str]]:
-        """Yield what it has said meanwhile."""
-        with suppress(ConnectionResetError):
-            self.said += self.line.recv(65536)
-        *lines, self.said = self.said.split(b"\n")
-        for line in lines:
-            yield line.decode().split()
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
 
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """
-    One kill.
-
-    Attributes:
-        phase: What the worker had just said, or `ELSEWHERE`.
-        subject: Of which run or delivery.
-    """
-
-    phase: str
-    subject: str
+    def hear(self) -> list[tuple[str, str]]:
+        """Return what it has said meanwhile: a phase, and of what."""
+        with suppress(BlockingIOError, ConnectionResetError):
+            self._begun += self.line.recv(65536)
+        *lines, self._begun = self._begun.split(b"\n")
+        parts = (line.decode().partition(" ") for line in lines)
+        return [(phase, subject) for phase, _, subject in parts]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -405,60 +412,336 @@ class Report:
         freezes: How many were stopped and woken.
         holds: How many were held.
         runs: How many runs there were.
-        lines: How many effects there were.
+        effects: How many lines there were.
         in_doubt: How many requests asked what became of a call.
         unknown: How many attempts at deliveries ended with their sender.
         seconds: How long it took.
         violations: What must not be.
     """
 
-    kills: dict[str, int] = field(default_factory=dict[str, int])
+    kills: dict[str, int]
     freezes: int = 0
     holds: int = 0
     runs: int = 0
-    lines: int = 0
+    effects: int = 0
     in_doubt: int = 0
     unknown: int = 0
     seconds: float = 0.0
     violations: list[str] = field(default_factory=list[str])
 
 
-Said: TypeAlias = tuple[Child, str, str]
-"""A worker, the phase that it has reached, and of what."""
+class HarnessError(Exception):
+    """Raised when something does not come that must come."""
+
+
+Said: TypeAlias = "tuple[Child, str, str]"
+"""A worker that waits for leave, the phase that it is in, and of what."""
+
+Disturbance: TypeAlias = "Callable[[Child, str, str], bool]"
+"""Does something to a worker that waits, if it is where that is to be done; says whether it did."""
 
 
 class Harness:
     """Forks, listens, and decides who may go on."""
 
     def __init__(self, orders: Orders, folder: Path) -> None:
-        self.orders = orders
-        self.report = Report()
-        self.kills: list[Kill] = []
-        self._folder = folder
+        self.report = Report(kills=dict.fromkeys((*KINDS, ELSEWHERE), 0))
+        self._orders = orders
         self._path = folder / "signoff.db"
         self._chance = random.Random(orders.seed)
         self._selector = selectors.DefaultSelector()
-        self._targets = self._draw_targets()
-        self._started = 0
+        self._office: Child | None = None
+        self._workers: list[Child] = []
+        self._said: deque[Said] = deque()
+        self._plan = self._drawn()
+        self._killed: Counter[tuple[str, str]] = Counter()
         self._asked = 0
-        self._spared = 0
-        self._doomed: tuple[Child, float] | None = None
-        self._held: list[tuple[Child, float]] = []
+        self._passed = 0
+        STAGE.folder = folder
 
     def run(self) -> Report:
         """Do all of it, and return what was seen."""
         began = time.monotonic()
-        STAGE.folder = self._folder
+        os.waitpid(self._forked(found).pid, 0)
         self._office = self._forked(keep_office)
-        self._workers = [self._forked(work) for _ in range(self.orders.workers)]
+        self._workers = [self._forked(work) for _ in range(self._orders.workers)]
         try:
             self._serve()
-        except TimeoutError as error:
+        except HarnessError as error:
             self.report.violations.append(str(error))
-        for child in self._workers:
-            self._end(child)
-        self._office.line.close()
-        os.waitpid(self._office.pid, 0)
+        finally:
+            for child in (*self._workers, self._office):
+                child.signal(signal.SIGKILL)
+                os.waitpid(child.pid, 0)
         self._examine()
         self.report.seconds = round(time.monotonic() - began, 1)
         return self.report
+
+    # What is done to the workers.
+
+    def _drawn(self) -> list[Disturbance]:
+        """Return what is to be done, in the order that the seed gives."""
+        orders = self._orders
+        elsewhere = orders.kills // 10
+        plan: list[Disturbance] = [
+            *(partial(self._kill_in, KINDS[n % len(KINDS)]) for n in range(orders.kills - elsewhere)),
+            *[self._kill_elsewhere] * elsewhere,
+            *[self._freeze] * orders.freezes,
+            *[self._hold] * orders.holds,
+        ]
+        self._chance.shuffle(plan)
+        return plan
+
+    def _serve(self) -> None:
+        """Disturb the workers as planned; then let everything come to its end."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while self._busy():
+            said = self._next(time.monotonic() + SWEEP_SECONDS)
+            if said is not None and not self._disturbed(*said):
+                said[0].go()
+                self._passed += 1
+            if self._passed == 0:
+                until = time.monotonic() + PATIENCE_SECONDS
+            if time.monotonic() > until:
+                raise HarnessError(f"nothing moves any more; {len(self._plan)} disturbances to come")
+
+    def _disturbed(self, child: Child, phase: str, subject: str) -> bool:
+        if not self._plan or self._passed < self._orders.pace:
+            return False
+        if not self._plan[-1](child, phase, subject):
+            return False
+        self._plan.pop()
+        self._passed = 0
+        return True
+
+    def _kill_in(self, kind: str, child: Child, phase: str, subject: str) -> bool:
+        """Kill a worker in a phase."""
+        if PHASES[phase] != kind:
+            return False
+        self._kill(child)
+        self._killed[phase, subject.split()[0]] += 1
+        self.report.kills[kind] += 1
+        return True
+
+    def _kill_elsewhere(self, child: Child, _phase: str, _subject: str) -> bool:
+        """Let a worker go on, and kill it a moment later, wherever it is then."""
+        child.go()
+        self._let_all_go_on(self._chance.uniform(0, 0.005))
+        self._kill(child)
+        self.report.kills[ELSEWHERE] += 1
+        return True
+
+    def _freeze(self, child: Child, phase: str, subject: str) -> bool:
+        """Stop a worker until another one has its run, and see that it writes nothing when it wakes."""
+        if phase != "after":
+            return False
+        child.signal(signal.SIGSTOP)
+        other = self._wait_for("resume", subject)
+        before = self._rows_of(subject)
+        child.signal(signal.SIGCONT)
+        child.go()
+        until = time.monotonic() + PATIENCE_SECONDS
+        while self._rows_of(subject) == before and not self._late_results(subject):
+            if time.monotonic() > until:
+                raise HarnessError(f"{subject}: whoever was woken does not say what it did")
+            self._let_all_go_on(SWEEP_SECONDS)
+        if self._rows_of(subject) != before:
+            self.report.violations.append(f"{subject}: whoever was fenced out has written")
+        other.go()
+        self.report.freezes += 1
+        return True
+
+    def _hold(self, child: Child, phase: str, _subject: str) -> bool:
+        """Keep a worker in an effect, its loop blocked, for three leases."""
+        if phase != "effect":
+            return False
+        self._let_all_go_on(3 * self._orders.lease_seconds)
+        child.go()
+        self.report.holds += 1
+        return True
+
+    def _kill(self, child: Child) -> None:
+        """Kill a worker, and put another in its place."""
+        child.signal(signal.SIGKILL)
+        os.waitpid(child.pid, 0)
+        self._listen(child)
+        self._said = deque(said for said in self._said if said[0] is not child)
+        self._selector.unregister(child.line)
+        child.line.close()
+        self._workers.remove(child)
+        self._workers.append(self._forked(work))
+
+    # Listening.
+
+    def _next(self, until: float) -> Said | None:
+        """Return the next worker that waits for leave; nothing if none does until then."""
+        while not self._said and (left := until - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
+                self._listen(key.data)
+        return self._said.popleft() if self._said else None
+
+    def _listen(self, child: Child) -> None:
+        for phase, subject in child.hear():
+            if phase == "sent":
+                cast("Child", self._office).tell(f"read {subject.split()[1]}")
+            self._said.append((child, phase, subject))
+
+    def _let_all_go_on(self, seconds: float) -> None:
+        """Let whoever asks go on, for so long."""
+        until = time.monotonic() + seconds
+        while (said := self._next(until)) is not None:
+            said[0].go()
+
+    def _wait_for(self, phase: str, subject: str) -> Child:
+        """Let whoever asks go on, but for a worker that comes to this: return it."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (said := self._next(until)) is not None:
+            if said[1:] == (phase, subject):
+                return said[0]
+            said[0].go()
+        raise HarnessError(f"nobody comes to {phase} of {subject}")
+
+    # The processes.
+
+    def _forked(self, serve: Callable[[Orders, Path], Awaitable[None]]) -> Child:
+        """Fork a process that serves."""
+        ours, theirs = socket.socketpair()
+        backend = BACKENDS[self._chance.randrange(len(BACKENDS))]
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            for child in filter(None, (*self._workers, self._office)):
+                child.line.close()
+            self._selector.close()
+            _become(partial(serve, self._orders, STAGE.folder), theirs, backend)
+        theirs.close()
+        ours.setblocking(False)
+        child = Child(pid, ours)
+        self._selector.register(ours, selectors.EVENT_READ, child)
+        return child
+
+    def _busy(self) -> bool:
+        """Have runs started while there is something to disturb; say whether anything is open."""
+        more = bool(self._plan) or self._asked < self._orders.runs
+        ((ended, unsent),) = self._ask(_PROGRESS)
+        if more and self._asked - ended < self._orders.in_flight:
+            self._asked += 1
+            cast("Child", self._office).tell("start")
+        return more or ended < self._asked or bool(unsent)
+
+    # The books.
+
+    def _ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database; over a connection that is closed again, because this process forks."""
+        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=30)) as file:
+            return file.execute(statement, values).fetchall()
+
+    def _rows_of(self, run_id: str) -> list[tuple[Any, ...]]:
+        """Return a run and its journal as they are stored, and who has it."""
+        return [
+            *self._ask("SELECT version, body FROM runs WHERE run_id = ?", run_id),
+            *self._ask("SELECT version, body FROM occurrences WHERE run_id = ?", run_id),
+            *self._ask("SELECT holder, fencing FROM claims WHERE subject = ?", run_id),
+        ]
+
+    def _late_results(self, run_id: str) -> int:
+        statement = "SELECT count(*) FROM signals WHERE run_id = ? AND kind = 'late_result'"
+        return int(self._ask(statement, run_id)[0][0])
+
+    def _bodies(self, table: str) -> list[dict[str, Any]]:
+        return [json.loads(body) for (body,) in self._ask(f"SELECT body FROM {table}")]  # noqa: S608 - names of ours
+
+    def _examine(self) -> None:
+        """Compare what the store says with what happened."""
+        runs, requests, deliveries = map(self._bodies, ("runs", "requests", "deliveries"))
+        effects = Counter(STAGE.lines("effects"))
+        doubts = [request for request in requests if request["kind"] == "in_doubt"]
+        self.report.runs = len(runs)
+        self.report.effects = effects.total()
+        self.report.in_doubt = len(doubts)
+        self.report.unknown = sum(one["unknown"] for one in deliveries)
+        wrong = self.report.violations
+        wrong += [f"{invoice}: {n} effects" for invoice, n in effects.items() if n > 1]
+        outputs = {one["occurrence_id"]: one["output"] for one in self._bodies("occurrences")}
+        for run in runs:
+            run_id, output = run["run_id"], outputs.get(run["last_output_id"])
+            told = (run["status"], output, effects[run_id])
+            paid, abandoned = ("completed", f"paid {run_id}", 1), ("completed", "abandoned", 0)
+            if told not in (paid, abandoned):
+                wrong.append(f"{run_id}: {told}, {run['blocked_detail']}")
+        questions = Counter(json.dumps(one["identity"], sort_keys=True) for one in doubts)
+        wrong += [f"{identity}: asked {n} times" for identity, n in questions.items() if n > 1]
+        wrong += [f"{one['request_id']}: pending" for one in requests if one["resolution"] is None]
+        asked = Counter(one["run_id"] for one in doubts)
+        bodies: Counter[str] = Counter()
+        sends: Counter[str] = Counter()
+        for (phase, subject), n in self._killed.items():
+            bodies[subject] += n * (phase in {"effect", "after"})
+            sends[subject] += n * (phase in {"send", "sent"})
+        wrong += [
+            f"{run_id}: killed {n} times in the body, {asked[run_id]} in doubt"
+            for run_id, n in bodies.items()
+            if asked[run_id] < n
+        ]
+        sent = Counter(STAGE.lines("sent"))
+        for one in deliveries:
+            name, unknown = one["delivery_id"], one["unknown"]
+            if one["status"] not in {"sent", "dropped"}:
+                wrong.append(f"{name}: {one['status']}")
+            if not sends[name] <= unknown or sent[name] > 1 + unknown:
+                wrong.append(f"{name}: sent {sent[name]} times, {unknown} of unknown end")
+
+
+def _become(serve: Callable[[], Awaitable[None]], line: socket.socket, backend: str) -> NoReturn:
+    """Be a worker or the office, in a process that was just forked, until the harness is gone."""
+    STAGE.line = line
+    try:
+        log = os.open(STAGE.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, sys.stderr.fileno())
+        logging.basicConfig(level=logging.WARNING)
+        anyio.run(serve, backend=backend)
+    except BaseException:  # noqa: BLE001 - a child must never return from here
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def table_of(report: Report) -> str:
+    """Return a report for people."""
+    rows = {
+        **{f"killed: {kind}": count for kind, count in report.kills.items()},
+        "stopped past the lease and woken": report.freezes,
+        "held past the lease": report.holds,
+        "runs": report.runs,
+        "effects": report.effects,
+        "requests in doubt": report.in_doubt,
+        "attempts to send of unknown end": report.unknown,
+        "seconds": report.seconds,
+        "violations": len(report.violations),
+    }
+    lines = [f"{name:<50}{value:>8}" for name, value in rows.items()]
+    return "\n".join([*lines, *report.violations, ""])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the harness as the command line says, and print what it saw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    for name, value in asdict(Orders()).items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            parser.add_argument(option, action="store_true")
+        else:
+            parser.add_argument(option, type=type(value), default=value)
+    parser.add_argument("--folder", type=Path, help="where the files are left")
+    chosen = vars(parser.parse_args(arguments))
+    folder = chosen.pop("folder")
+    with TemporaryDirectory() as temporary:
+        report = Harness(Orders(**chosen), folder or Path(temporary)).run()
+    sys.stdout.write(table_of(report))
+    if folder is not None:
+        (folder / "report.json").write_text(json.dumps(asdict(report)))
+    return 1 if report.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -39,7 +39,7 @@ from signoff.stores import SQLiteStore
 from signoff.testing import ManualClock
 
 VARIANT = os.environ.get("VARIANT", "")
-"""How this process's code differs: `crash`, `renamed`, `notifier-down` or `notifier-crash`."""
+"""How this process's code differs: `crash` (and renamed), `renamed`, `notifier-down` or `notifier-crash`."""
 
 ANN, BOB = "ann@acme.example", "bob@acme.example"
 
@@ -185,7 +185,7 @@ class Revision(Flow):
 class Renamed(Flow):
     """Point 12: a deploy renames its step."""
 
-    if VARIANT == "renamed":
+    if VARIANT in {"renamed", "crash"}:
 
         @start()
         def renamed_gate(self) -> str:
@@ -362,9 +362,10 @@ async def work(command: str, database: str, later: float) -> None:
     """Do what one process does."""
     clock = ManualClock()
     clock.advance(timedelta(seconds=later))
-    # A lease clock of its own: whoever had a run before and died has lost it at once.
-    own_clock = {"lease_clock": time.monotonic} if VARIANT != "shares-leases" else {}
-    store = SQLiteStore(database, synchronous="NORMAL", **own_clock)
+    # So much later, whoever had a run and died has lost it.
+    store = SQLiteStore(
+        database, synchronous="NORMAL", lease_clock=lambda: time.monotonic() + later
+    )
     async with Client(store, clock=clock, notifiers=[Files()]) as client:
         said = ""
         if command in {"main", "hurt", "told"}:

@@ -166,7 +166,8 @@ def story(house: House) -> Story:
     story = Story(house)
     story.rounds.append(house.work("main")["runs"])
     story.first = {one.method_name: one for one in house.pending() if one.method_name != "pay"}
-    acme, bolt, model = [one for one in house.pending() if one.method_name == "pay"]
+    calls = [one for one in house.pending() if one.method_name == "pay"]
+    acme, bolt, model = sorted(calls, key=lambda one: one.query)
     for blank in ("", "  \n"):
         with pytest.raises(UnknownOutcomeError) as refused:
             house.answer(story.first["review"], blank)
@@ -185,7 +186,7 @@ def story(house: House) -> Story:
     house.answer(bolt, "approved")
     house.answer(model, "approved")
 
-    workers = [house.process("resume", variant="shares-leases") for _ in range(2)]
+    workers = [house.process("resume") for _ in range(2)]
     story.rounds += [house.end(worker)["runs"] for worker in workers]
     with pytest.raises(AlreadyDecidedError) as late:
         house.answer(story.first["for_legal"], "not_fine")
@@ -215,8 +216,8 @@ def hurt(hurt_house: House) -> list[Runs]:
     hurt_house.answer(hurt_house.ask("ask"), "approved", "go on")
     hurt_house.answer(hurt_house.ask("gate"), "good")
     assert hurt_house.dies("resume", variant="crash") == 17
-    rounds.append(hurt_house.work("resume", variant="renamed")["runs"])
-    rounds.append(hurt_house.work("retry")["runs"])
+    rounds.append(hurt_house.work("resume", variant="renamed", later=3600)["runs"])
+    rounds.append(hurt_house.work("retry", later=3600)["runs"])
     return rounds
 
 

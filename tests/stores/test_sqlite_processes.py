@@ -14,6 +14,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,6 +35,8 @@ from signoff.testing.contract_commits import FIRST, SECOND
 KILLS = 40
 WORKERS = 4
 NOBODY = 65534
+UNFAIR = timedelta(seconds=40)
+"""How long a process may wait for the others: SQLite gives no turns."""
 
 
 @pytest.fixture(name="path")
@@ -273,7 +276,8 @@ def share_a_file(path: str) -> dict[str, object]:
             await store.commit(writing(a_request()))
 
     async def write(number: int) -> None:
-        async with SQLiteStore(path) as store, anyio.create_task_group() as group:
+        store = SQLiteStore(path, busy_timeout=UNFAIR)
+        async with store, anyio.create_task_group() as group:
             for count in range(40):
                 group.start_soon(store.commit, Changes(handled=(f"{number}:{count}",)))
             made = 0
@@ -296,7 +300,7 @@ def make_a_file(path: str) -> dict[str, object]:
     """Let several processes open a new file at once."""
 
     async def make(number: int) -> None:
-        async with SQLiteStore(path) as store:
+        async with SQLiteStore(path, busy_timeout=UNFAIR) as store:
             await store.commit(Changes(handled=(f"{number}",)))
 
     all_forked(lambda number: anyio.run(make, number))

@@ -44,8 +44,8 @@ class Event:
     name: str
     at: datetime
     actor: str
-    facts: Mapping[str, Tree] = field(default_factory=dict)
-    personal: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Tree] = field(default_factory=dict[str, Tree])
+    personal: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Ledger:

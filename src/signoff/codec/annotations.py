@@ -78,10 +78,9 @@ def _named_by_class(cls: type[object]) -> Iterator[object]:
         yield from hints(cls).values()
 
 
-def generic_parts(model: type[BaseModel]) -> tuple[type[BaseModel] | None, tuple[object, ...]]:
-    """Return what ``Box[int]`` is made of, ``Box`` and ``(int,)``; None and nothing for other models."""
-    # `BaseModel` itself has no such attribute.
-    metadata = getattr(model, "__pydantic_generic_metadata__", None)
+def generic_parts(cls: type[object]) -> tuple[type[object] | None, tuple[object, ...]]:
+    """Return what ``Box[int]``, a model, is made of: ``Box`` and ``(int,)``; None and nothing for other classes."""
+    metadata = getattr(cls, "__pydantic_generic_metadata__", None)
     return (metadata["origin"], metadata["args"]) if metadata else (None, ())
 
 

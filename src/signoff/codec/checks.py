@@ -148,10 +148,8 @@ def _class_check(cls: type[object]) -> Check:
         return _passes
     if typing_extensions.is_typeddict(cls):
         return partial(_check_typed_dict, cls)
-    accepted = _PROMOTIONS.get(cls, cls)
-    if issubclass(cls, BaseModel):
-        # `Box(...)` is a good `Box[int]` to a type checker, though not an instance of it.
-        accepted = generic_parts(cls)[0] or cls
+    # `Box(...)` is a good `Box[int]` to a type checker, though not an instance of it.
+    accepted = generic_parts(cls)[0] or _PROMOTIONS.get(cls, cls)
     return partial(_check_instance, cls, accepted)
 
 

@@ -42,7 +42,7 @@ def _is_made_of_its_fields(cls: type[object]) -> bool:
 
 def default_name(cls: type[object]) -> str:
     """Return the stored name of a class that has no other: ``module:qualname``, generics with their arguments."""
-    origin, args = generic_parts(cls) if issubclass(cls, BaseModel) else (None, ())
+    origin, args = generic_parts(cls)
     if origin is None:
         return f"{cls.__module__}:{cls.__qualname__}"
     names = [default_name(arg) if isinstance(arg, type) else str(arg) for arg in args]

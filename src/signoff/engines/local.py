@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 import anyio
@@ -23,21 +24,20 @@ class LocalEngine(Engine):
     """
     Runs tasks in the event loop that serves.
 
-    Tasks for later are left to the sweep, which finds them in the store when they are due.
+    Tasks for later, and those that come while nothing serves, are left to the sweep, which
+    finds them in the store.
     """
 
     def __init__(self) -> None:
         self._bell = Bell()
         self._lock = threading.Lock()
+        self._servers = 0
         self._waiting: dict[_Key, Task] = {}
 
     @override
     def submit(self, tasks: Sequence[Task]) -> None:
-        now = {_key(task): task for task in tasks if task.not_before is None}
-        with self._lock:
-            self._waiting |= now
-        if now:
-            self._bell.ring()
+        self._add([task for task in tasks if task.not_before is None])
+        self._bell.ring()
 
     @override
     async def serve(
@@ -56,18 +56,34 @@ class LocalEngine(Engine):
                 await handle(task)
 
         async with anyio.create_task_group() as tasks:
-            next_sweep = anyio.current_time()
-            while True:
-                heard = self._bell.rings
-                if anyio.current_time() >= next_sweep:
-                    self.submit(await sweep())
-                    next_sweep = anyio.current_time() + every_seconds
-                for key, task in self._taken().items():
-                    # A task that has not begun yet will see whatever this one is about.
-                    if key not in queued:
-                        queued.add(key)
-                        tasks.start_soon(run, task)
-                await self._bell.wait(max(0.0, next_sweep - anyio.current_time()), after=heard)
+            with self._serving():
+                next_sweep = anyio.current_time()
+                while True:
+                    heard = self._bell.rings
+                    if anyio.current_time() >= next_sweep:
+                        self._add(await sweep())
+                        next_sweep = anyio.current_time() + every_seconds
+                    for key, task in self._taken().items():
+                        # One that has not begun yet will see whatever this one is about.
+                        if key not in queued:
+                            queued.add(key)
+                            tasks.start_soon(run, task)
+                    pause = max(0.0, next_sweep - anyio.current_time())
+                    await self._bell.wait(pause, after=heard)
+
+    @contextmanager
+    def _serving(self) -> Generator[None]:
+        self._servers += 1
+        try:
+            yield
+        finally:
+            self._servers -= 1
+            self._taken()
+
+    def _add(self, tasks: Sequence[Task]) -> None:
+        with self._lock:
+            if self._servers:
+                self._waiting |= {_key(task): task for task in tasks}
 
     def _taken(self) -> dict[_Key, Task]:
         with self._lock:

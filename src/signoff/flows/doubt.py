@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import cast
 
 import anyio
@@ -18,7 +17,7 @@ from signoff.flows.performing import done
 from signoff.flows.permits import decided, lapsed, permit, refused, request_of
 from signoff.model.changes import Signal
 from signoff.model.gate import Done, GateCall, GateSpec, NotDone, Unknown, Verdict
-from signoff.model.request import Request
+from signoff.model.request import CallIdentity, Request
 from signoff.model.run import Call
 from signoff.model.values import one_line
 from signoff.rules.deadlines import may_start
@@ -40,9 +39,10 @@ async def in_doubt(
         plan: Takes the question, where there is one.
     """
     try:
-        if found.doubt_request_id:
-            return await _answered(calls, call, found, request)
-        return await _verified(calls, call, found, request)
+        asked = await _asked(calls, found)
+        if asked is None:
+            return await _verified(calls, call, found, request)
+        return await _answered(calls, call, found, request, asked)
     except _Asks as asks:
         desk, now = calls.session.shop.desk, await calls.session.now()
         draft = doubt_request(request, found, now=now, note=asks.note)
@@ -58,6 +58,14 @@ class _Asks(Exception):  # noqa: N818 - no error: it leads to the question
         self.note = note
 
 
+async def _asked(calls: Calls, found: Call) -> Request | None:
+    """Return the question about this very attempt, if it was asked; that of a former one stays."""
+    if not found.doubt_request_id:
+        return None
+    asked = await request_of(calls, found.doubt_request_id, found)
+    return asked if cast("CallIdentity", asked.identity).attempt == found.attempt else None
+
+
 async def _verified(calls: Calls, call: GateCall, found: Call, request: Request) -> Answer:
     verdict = await _verdict(call.spec, permit(calls, call, found, request).arguments)
     if isinstance(verdict, Done):
@@ -69,8 +77,9 @@ async def _verified(calls: Calls, call: GateCall, found: Call, request: Request)
     raise _Asks(_in_words(late))
 
 
-async def _answered(calls: Calls, call: GateCall, found: Call, request: Request) -> Answer:
-    asked = await request_of(calls, found.doubt_request_id, found)
+async def _answered(
+    calls: Calls, call: GateCall, found: Call, request: Request, asked: Request
+) -> Answer:
     end = asked.resolution
     if end is None:
         return _block(calls, call, asked)
@@ -96,7 +105,9 @@ async def _happened(calls: Calls, call: GateCall, found: Call, result: object) -
 
 async def _next_attempt(calls: Calls, found: Call) -> Call:
     key = call_key(found)
-    await calls.mark(key, status="waiting", attempt=found.attempt + 1, doubt_request_id="")
+    # The answered question stays, so that its answer is still known for one if this process dies
+    # before it has told the run.
+    await calls.mark(key, status="waiting", attempt=found.attempt + 1)
     return cast("Call", calls.find(key))
 
 
@@ -107,9 +118,10 @@ async def _verdict(spec: GateSpec, arguments: Mapping[str, object]) -> Verdict:
     try:
         if inspect.iscoroutinefunction(verify):
             return cast("Verdict", await verify(**arguments))
-        # Its own limiter, because steps in threads may have used up the common one and wait.
+        # Its own limiter, because steps in threads may have used up the common one and wait. In
+        # a list, because trio takes a coroutine that a thread returns for a mistake.
         own = anyio.CapacityLimiter(1)
-        found = await to_thread.run_sync(partial(verify, **arguments), limiter=own)
+        (found,) = await to_thread.run_sync(lambda: [verify(**arguments)], limiter=own)
         return await found if inspect.isawaitable(found) else found
     except Exception:  # noqa: BLE001 - whatever it raises, it does not know
         _log.exception("verify of %s failed, so a human is asked", spec.name)

@@ -185,13 +185,16 @@ class Drive:
         journal, running = self.session.journal, self._recorder.running
         fresh = dispatch.runnable(self.code.graph, marks(journal, running))
         asked = [name for name in self._told.go_on(journal) if name not in running]
-        self._told.forget((*fresh, *asked))
         gates = [name for name in asked if journal[name].request_id]
         for name in (*fresh, *(name for name in asked if name not in gates)):
+            self._told.forget(name)
             running.add(name)
             tasks.start_soon(self._attempt, name)
         for name in gates:
-            await self._take_resolution(name)
+            # One by one: while there is an answer left, the run does not rest.
+            self._told.forget(name)
+            if journal[name].live:
+                await self._take_resolution(name)
         return bool(fresh or asked)
 
     async def _attempt(self, occurrence_id: str) -> None:

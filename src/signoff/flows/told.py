@@ -82,10 +82,9 @@ class Told:
         """Let every suspended occurrence go on."""
         self.look_again(one.occurrence_id for one in self._suspended())
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Note that these occurrences go on."""
-        gone = set(names)
-        self._news = {news for news in self._news if news[0] not in gone}
+    def forget(self, occurrence_id: str) -> None:
+        """Note that an occurrence goes on."""
+        self._news = {news for news in self._news if news[0] != occurrence_id}
 
     async def _catch_up(self) -> None:
         """Look for answers whose signal was consumed by a drive that did not get further."""

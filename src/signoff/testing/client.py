@@ -11,6 +11,7 @@ from signoff.client import Client
 from signoff.errors import DecisionError, Hang
 from signoff.flows.flow import Flow
 from signoff.gates import bind_to
+from signoff.model.delivery import Delivery
 from signoff.model.policy import Policy
 from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Run
@@ -116,7 +117,7 @@ class TestingClient(Client):
                 return
             if not due or due[0].at > self.clock.now():
                 await self._move_on(run, due)
-            elif due:
+            else:
                 await self._give(due[0])
 
     async def _due(self, run_id: str) -> list[_Due]:
@@ -167,10 +168,19 @@ class TestingClient(Client):
             raise self._hang(run, forgotten, "no reviewer was scripted for them")
         moments = [one.at for one in due[:1]]
         moments += [one.expires_at for one in pending if one.expires_at is not None]
+        moments += [one.not_before for one in await self._unsent(pending)]
         later = [moment for moment in moments if moment > self.clock.now()]
         if not later:
             raise self._hang(run, pending, f"it is {run.status} and nothing is going to happen")
         self.clock.set(min(later))
+
+    async def _unsent(self, pending: Sequence[Request]) -> list[Delivery]:
+        return [
+            delivery
+            for request in pending
+            for delivery in await self._store.deliveries(request.request_id)
+            if delivery.status == "waiting"
+        ]
 
     def _hang(self, run: Run, requests: Sequence[Request], why: str) -> Hang:
         asked = "; ".join(

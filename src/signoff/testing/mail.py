@@ -129,9 +129,9 @@ class MemoryMail(Notifier, Inbox):
         self.receive(raw)
         return raw
 
-    def receive(self, raw: bytes) -> None:
-        """Put a raw message into the inbox."""
-        self._incoming.append(Incoming(uid=str(len(self._incoming) + 1), raw=raw))
+    def receive(self, raw: bytes, *, cut: bool = False) -> None:
+        """Put a raw message into the inbox; `cut` says that the inbox read only these bytes of it."""
+        self._incoming.append(Incoming(uid=str(len(self._incoming) + 1), raw=raw, cut=cut))
 
     @override
     async def fetch(self, mark: str | None) -> Batch:

@@ -1,0 +1,511 @@
+"""State: dict or model, what it begins with, what it refuses, and that steps share it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from uuid import UUID, uuid4
+
+import anyio
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+
+from signoff import Flow, and_, human_feedback, listen, start
+from signoff.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from tests.flows.conftest import Bench
+
+
+class Order(BaseModel):
+    """A model without an id."""
+
+    amount: int = 0
+    tags: list[str] = Field(default_factory=list)
+
+    @field_validator("amount")
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        if value < 0:
+            raise ValueError("is negative")
+        return value
+
+
+class WithId(BaseModel):
+    """A model with an id of its own."""
+
+    id: str
+    note: str = "none"
+
+
+async def test_a_dict_state_has_an_id_that_is_the_runs(bench: Bench) -> None:
+    """Unless an input gives one; `flow_id` is it."""
+
+    class Plain(Flow):
+        @start()
+        def begin(self) -> list[object]:
+            return [self.state["id"], self.flow_id, self.state["topic"]]
+
+    run = await bench.start(Plain, topic="copy")
+    assert run.output == [run.run_id, run.run_id, "copy"]
+    given = await bench.start(Plain, id="order-7", topic=None)
+    assert given.output == ["order-7", "order-7", None]
+
+
+async def test_a_model_state_is_that_model_and_gets_an_id(bench: Bench) -> None:
+    """Steps see the model, with the types of its fields, and may type-check it."""
+
+    class Typed(Flow[Order]):
+        @start()
+        def begin(self) -> list[object]:
+            self.state.amount += 1
+            return [isinstance(self.state, Order), self.flow_id, type(self.state).__name__]
+
+        @listen(begin)
+        def end(self) -> Order:
+            return self.state
+
+    run = await bench.start(Typed, amount="41")
+    assert run.output == Order(amount=42)
+    assert type(run.output) is Order
+    assert run.state["id"] == run.run_id
+
+
+async def test_an_id_of_the_models_own_is_filled_or_given(bench: Bench) -> None:
+    """A required one gets the run's id; a default of the model stays."""
+
+    class Required(Flow[WithId]):
+        @start()
+        def begin(self) -> str:
+            return self.state.id
+
+    class Numbered(BaseModel):
+        id: UUID = Field(default_factory=uuid4)
+
+    class Defaulted(Flow[Numbered]):
+        @start()
+        def begin(self) -> bool:
+            return isinstance(self.state.id, UUID)
+
+    run = await bench.start(Required)
+    assert run.output == run.run_id
+    assert (await bench.start(Required, id="order-7")).output == "order-7"
+    assert (await bench.start(Defaulted)).output is True
+
+
+async def test_the_state_may_be_returned_from_a_step(bench: Bench) -> None:
+    """What is stored is a plain copy of it."""
+
+    class Plain(Flow):
+        @start()
+        def begin(self) -> dict[str, object]:
+            self.state["list"] = [1]
+            return self.state
+
+        @listen(begin)
+        def end(self, output: dict[str, object]) -> list[object]:
+            return [type(output) is dict, output["list"] == [1]]
+
+    assert (await bench.start(Plain)).output == [True, True]
+
+
+def initial_states() -> list[object]:
+    """Return all forms of a state with the amount 7."""
+
+    class Seven(Order):
+        amount: int = 7
+
+    return [Seven, Order(amount=7), {"amount": 7}]
+
+
+@pytest.mark.parametrize("form", range(3))
+@pytest.mark.parametrize("place", ["class", "constructor"])
+async def test_initial_state_may_be_a_class_a_dict_or_an_instance(
+    bench: Bench, form: int, place: str
+) -> None:
+    """As class attribute or constructor argument; inputs are merged over it."""
+    initial = initial_states()[form]
+
+    class Begun(Flow):
+        if place == "class":
+            initial_state = initial
+
+        @start()
+        @human_feedback("ok?", emit=["yes", "no"])
+        def begin(self) -> object:
+            return self.amount()
+
+        @listen("yes")
+        def end(self) -> list[object]:
+            return [self.amount(), isinstance(self.state, Order)]
+
+        def amount(self) -> object:
+            state = cast("object", self.state)
+            return state.amount if isinstance(state, Order) else self.state["amount"]
+
+    flow = Begun(initial_state=initial) if place == "constructor" else Begun()
+    run = await bench.start(flow)
+    await bench.answer("begin", "yes")
+    assert (await bench.now(run)).output == [7, form < 2]
+
+    again = await bench.start(Begun(initial_state=initial), amount=8)
+    await bench.answer("begin", "yes")
+    assert (await bench.now(again)).output == [8, form < 2]
+
+
+async def test_a_model_that_only_the_instance_named_has_to_be_loaded_to_go_on(
+    bench: Bench,
+) -> None:
+    """Elsewhere the run waits, and says for what."""
+
+    class Begun(Flow):
+        @start()
+        @human_feedback("ok?", emit=["yes", "no"])
+        def begin(self) -> str:
+            return "copy"
+
+    class Gone(Order):
+        """Nobody will find it again."""
+
+    run = await bench.start(Begun(initial_state=Gone))
+    Gone.__qualname__ = "Elsewhere"
+    await bench.answer("begin", "yes")
+
+    blocked = await bench.now(run)
+    assert (blocked.status, blocked.blocked_reason) == ("blocked", "state_invalid")
+    assert ".Gone, which is not loaded here" in blocked.blocked_detail
+
+
+@pytest.mark.parametrize("initial", [42, "text", [1], int])
+def test_another_initial_state_is_refused(initial: object) -> None:
+    """It is neither a model nor a dict."""
+
+    class Begun(Flow):
+        @start()
+        def begin(self) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="neither a pydantic model"):
+        Begun(initial_state=initial)
+
+
+async def test_a_run_never_changes_what_the_next_one_begins_with(bench: Bench) -> None:
+    """Not through a list or dict inside of it either, before or while it runs."""
+    initial: dict[str, object] = {"tags": []}
+
+    class Begun(Flow):
+        initial_state = initial
+
+        @start()
+        def begin(self) -> object:
+            tags = cast("list[str]", self.state["tags"])
+            tags.append("seen")
+            return tags
+
+    flow = Begun()
+    cast("list[str]", flow.state["tags"]).append("before")
+    assert (await bench.start(flow)).output == ["before", "seen"]
+    assert (await bench.start(Begun)).output == ["seen"]
+    assert initial == {"tags": []}
+
+
+async def test_what_is_put_into_a_new_instances_state_counts_for_its_first_run(
+    bench: Bench,
+) -> None:
+    """A kickoff afterwards begins afresh."""
+
+    class Typed(Flow[Order]):
+        @start()
+        def begin(self) -> int:
+            self.state.amount += 1
+            return self.state.amount
+
+    flow = Typed(client=bench.client)
+    assert (flow.state.amount, flow.flow_id) == (0, "")
+    flow.state.amount = 5
+    assert await flow.kickoff_async() == 6
+    assert await flow.kickoff_async() == 1
+    assert flow.state.amount == 1
+    plain = Flow[dict[str, object]]()
+    assert plain.state == {"id": ""}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"amount": "many"}, "'amount'.*valid integer"),
+        ({"amount": -1}, "'amount'.*is negative"),
+        ({"tags": ["fine", 7]}, r"'tags\.1'.*valid string"),
+    ],
+)
+async def test_a_wrong_input_names_the_field(
+    bench: Bench, inputs: dict[str, object], message: str
+) -> None:
+    """No run is stored."""
+
+    class Typed(Flow[Order]):
+        @start()
+        def begin(self) -> None: ...
+
+    with pytest.raises(ValueError, match=f"state field {message}"):
+        await bench.start(Typed, **inputs)
+    with pytest.raises(ValueError, match=message):
+        await Typed(client=bench.client).kickoff_async(inputs)
+    assert await bench.client.flows.list() == ()
+
+
+@pytest.mark.parametrize("extra", ["ignore", "forbid"])
+async def test_unknown_keys_are_ignored_on_models(bench: Bench, extra: str) -> None:
+    """Whether or not the model itself would refuse them."""
+
+    class Strict(Order):
+        model_config = ConfigDict(extra="forbid" if extra == "forbid" else "ignore")
+
+    class Typed(Flow[Strict]):
+        @start()
+        def begin(self) -> list[str]:
+            return sorted(self.state.model_dump())
+
+    run = await bench.start(Typed, amount=1, colour="red")
+    assert run.output == ["amount", "id", "tags"]
+
+
+class Open(BaseModel):
+    """A model that takes any other value, and has a private one and one by another name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    count: int = Field(default=0, alias="howMany")
+    _private: list[int] = PrivateAttr(default_factory=list)
+
+
+async def test_a_model_that_allows_more_keeps_more(bench: Bench) -> None:
+    """Over a resume, too; what is private to the model is no part of the state."""
+
+    class Typed(Flow[Open]):
+        @start()
+        def begin(self) -> None:
+            setattr(self.state, "tags", ["x"])  # noqa: B010 - no field of the model
+            self.state._private.append(1)
+            self.state._private = [2]
+
+        @listen(begin)
+        @human_feedback("ok?", emit=["yes", "no"])
+        def ask(self) -> None: ...
+
+        @listen("yes")
+        def end(self) -> list[object]:
+            return [self.state.model_extra, self.state.count, self.state._private]
+
+    run = await bench.start(Typed, howMany=3, colour="red")
+    await bench.answer("ask", "yes")
+    ended = await bench.now(run)
+    assert ended.output == [{"colour": "red", "tags": ["x"]}, 3, []]
+    by_name = await bench.start(Typed, count=4)
+    assert by_name.state["count"] == 4
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+async def test_the_model_is_found_through_a_generic_parent(bench: Bench) -> None:
+    """`class F(Base[Order])`, where Base is itself a generic flow."""
+
+    class Generic_(Flow[ModelT], Generic[ModelT]):
+        @start()
+        def begin(self) -> bool:
+            return isinstance(self.state, Order)
+
+    class Typed(Generic_[Order]):
+        pass
+
+    assert (await bench.start(Typed)).output is True
+    assert (await bench.start(Generic_)).output is False
+
+
+async def test_a_value_that_cannot_be_stored_fails_the_step_that_made_it(bench: Bench) -> None:
+    """With the path of the value; the state is as it was before the step."""
+
+    class Broken(Flow):
+        @start()
+        def begin(self) -> None:
+            self.state["kept"] = 1
+
+        @listen(begin)
+        def spoil(self) -> None:
+            self.state["deep"] = {"lock": [threading.Lock()]}
+
+    run = await bench.start(Broken)
+    assert run.status == "failed"
+    assert run.failure is not None
+    assert "state.deep" in run.failure.message
+    assert run.state == {"id": run.run_id, "kept": 1}
+
+
+async def test_a_value_of_another_type_than_its_field_fails_the_step_that_made_it(
+    bench: Bench,
+) -> None:
+    """Not the resume weeks later, when nobody could mend it any more."""
+
+    class Sloppy(Flow[Order]):
+        @start()
+        def begin(self) -> None:
+            self.state.amount = cast("int", "many")
+
+    run = await bench.start(Sloppy)
+    assert run.failure is not None
+    assert "state.amount: expected int, found str" in run.failure.message
+
+
+async def test_steps_that_run_in_parallel_share_the_state(bench: Bench) -> None:
+    """What one of them writes, the other one sees at once."""
+    written = anyio.Event()
+
+    class Shared(Flow):
+        @start()
+        async def write(self) -> None:
+            self.state["said"] = "hello"
+            written.set()
+
+        @start()
+        async def read(self) -> object:
+            await written.wait()
+            return self.state["said"]
+
+    run = await bench.start(Shared)
+    assert run.status == "completed"
+    assert "hello" in [run.output, *await outputs(bench, run.run_id)]
+
+
+async def outputs(bench: Bench, run_id: str) -> list[object]:
+    """Return what the steps of a run returned."""
+    return [one.record.output for one in await bench.store.journal(run_id)]
+
+
+async def test_the_lock_keeps_steps_apart(bench: Bench) -> None:
+    """Each adds in two moves, and none is lost; the lock is a new one in each run."""
+
+    class Counting(Flow):
+        @start()
+        async def one(self) -> None:
+            await self.add()
+
+        @start()
+        async def two(self) -> None:
+            await self.add()
+
+        @start()
+        async def three(self) -> None:
+            await self.add()
+
+        async def add(self) -> None:
+            async with self.lock:
+                before = cast("int", self.state.get("count", 0))
+                await anyio.lowlevel.checkpoint()
+                self.state["count"] = before + 1
+
+        @listen(and_(one, two, three))
+        def end(self) -> object:
+            return self.state["count"]
+
+    flow = Counting(client=bench.client)
+    assert await flow.kickoff_async() == 3
+    assert await flow.kickoff_async() == 3
+
+
+@dataclass
+class Pair:
+    """Two numbers that belong together."""
+
+    left: int
+    right: int
+
+
+async def test_sync_steps_do_not_tear_what_another_step_commits(bench: Bench) -> None:
+    """A step that ends stores the others' fields as they were before those began to write."""
+    writing, committed = threading.Event(), threading.Event()
+
+    class Torn(Flow):
+        initial_state = {"pair": Pair(1, 1), "keys": {}}
+
+        @start()
+        def write(self) -> None:
+            pair = cast("Pair", self.state["pair"])
+            pair.left = 2
+            writing.set()
+            assert committed.wait(20)
+            pair.right = 2
+
+        @start()
+        def beside(self) -> None:
+            assert writing.wait(20)
+
+        @listen(beside)
+        async def after(self) -> object:
+            (stored,) = await bench.client.flows.list()
+            committed.set()
+            return stored.state["pair"]
+
+    run = await bench.start(Torn)
+    seen = next(one for one in await bench.store.journal(run.run_id) if one.record.step == "after")
+    assert cast("dict[str, object]", seen.record.output)["v"] == {"left": 1, "right": 1}
+    assert cast("dict[str, object]", run.state["pair"])["v"] == {"left": 2, "right": 2}
+
+
+async def test_a_thread_that_changes_a_dict_does_not_disturb_a_commit(bench: Bench) -> None:
+    """Many keys come and go while many steps end."""
+    done = threading.Event()
+
+    class Busy(Flow):
+        max_method_calls = 1000
+
+        @start()
+        def churn(self) -> None:
+            while not done.is_set():
+                for number in range(50):
+                    self.state[f"key {number}"] = {"number": number}
+                for number in range(50):
+                    self.state.pop(f"key {number}")
+
+        @start("again")
+        @listen("again")
+        async def turn(self) -> int:
+            return len(self.method_outputs)
+
+        @listen(turn)
+        def ends(self, count: int) -> None:
+            if count > 40:
+                done.set()
+            else:
+                self.state["turns"] = count
+
+    class Turning(Busy):
+        @start()
+        async def turn(self) -> int:
+            return 0
+
+        @listen(turn)
+        async def more(self) -> None:
+            for count in range(50):
+                self.state["turns"] = count
+                await anyio.lowlevel.checkpoint()
+
+        @listen(more)
+        def ends(self) -> None:
+            done.set()
+
+    run = await bench.start(Turning)
+    assert run.status == "completed"
+    assert sorted(run.state) == ["id", "turns"]
+
+
+async def test_a_date_in_the_inputs_stays_one(bench: Bench) -> None:
+    """Inputs are stored as what they are, without a detour over text."""
+
+    class Dated(Flow):
+        @start()
+        def begin(self) -> bool:
+            return self.state["due"] == datetime(2026, 1, 1)  # noqa: DTZ001 - a naive one on purpose
+
+    assert (await bench.start(Dated, due=datetime(2026, 1, 1))).output is True  # noqa: DTZ001 - as above
