@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, PrivateAttr, RootModel
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel
 
 from signoff.codec import Codec
 from signoff.errors import CodecError
@@ -43,6 +43,7 @@ class Order(BaseModel):
 
     price: Any
     note: str = "none"
+    tags: list[str] = Field(default_factory=lambda: ["new"])
     _cache: Any = PrivateAttr(default=None)
 
 
@@ -400,6 +401,10 @@ def test_json_that_the_codec_never_writes_is_refused(codec: Codec, text: str, me
             "value.left: has a tag that is no text",
         ),
         (
+            {"$": "dataclass", "t": "note", "v": {}},
+            "value.text: is not stored, and the field has no default",
+        ),
+        (
             {"$": "dataclass", "t": "broken", "v": {}},
             "value.text: its default raised ZeroDivisionError",
         ),
@@ -420,6 +425,7 @@ def test_fields_that_were_added_take_their_defaults(codec: Codec) -> None:
 
     assert order == Order(price=1)
     assert isinstance(order, Order)
+    assert order.tags == ["new"]
     assert order.model_fields_set == {"price"}
     assert codec.from_tree({"$": "namedtuple", "t": "pair", "v": {"left": 1}}) == Pair(1, 2)
     note = codec.from_tree({"$": "dataclass", "t": "note", "v": {"text": "a"}})

@@ -299,16 +299,17 @@ class Office:
         STAGE.line.setblocking(False)
         heard = b""
         while True:
-            with anyio.move_on_after(SWEEP_SECONDS):
+            with anyio.move_on_after(SWEEP_SECONDS) as waiting:
                 await anyio.wait_readable(STAGE.line)
+            if not waiting.cancelled_caught:
                 read = STAGE.line.recv(65536)
                 if not read:
                     return
                 *lines, heard = (heard + read).split(b"\n")
                 for line in lines:
                     await self._do(*line.decode().split())
-            waiting, self._later = self._later, []
-            for request_id in waiting:
+            later, self._later = self._later, []
+            for request_id in later:
                 await self._answer(request_id)
 
     async def _do(self, what: str, request_id: str = "") -> None:

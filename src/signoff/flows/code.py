@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Mapping
 from datetime import UTC
 from enum import Enum
+from dataclasses import replace
 from typing import Protocol, cast
 
 from anyio import to_thread
@@ -96,7 +97,8 @@ class CallCode(Code):
     max_method_calls = 1
 
     def __init__(self, call: GateCall, codec: Codec) -> None:
-        self._call = call
+        # A refusal fails the run; whoever waits for it returns it, if that is what the gate says.
+        self._call = replace(call, spec=replace(call.spec, on_reject="raise"))
         self.box = StateBox(codec, None)
 
     @override

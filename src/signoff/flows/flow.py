@@ -18,6 +18,7 @@ from signoff.context import Host, current_scope, default_host
 from signoff.errors import ConfigurationError
 from signoff.flows.dsl import StepMark, mark_of
 from signoff.flows.state import StateBox
+from signoff.flows.touching import TRACKED
 from signoff.gates import feedback_of, registered_hints
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.registry import default_name, flow_classes
@@ -261,7 +262,8 @@ def loaded_model(name: str) -> type[BaseModel] | None:
 
 def _models_under(root: type[BaseModel]) -> Iterator[type[BaseModel]]:
     for each in root.__subclasses__():
-        yield each
+        if TRACKED not in vars(each):
+            yield each
         yield from _models_under(each)
 
 

@@ -44,7 +44,7 @@ class StateBox:
         if self._tracked is None:
             self.value = StateDict({"id": "", **initial})
         else:
-            self.value = self._tracked.model_construct(None, **initial)
+            self.value = _made(self._tracked, initial)
 
     def begin(
         self, initial: Mapping[str, object], inputs: Mapping[str, object], *, id_: str
@@ -60,7 +60,7 @@ class StateBox:
         Raises:
             ValueError: An input does not fit; the message names the field.
         """
-        values = {**initial, **inputs}
+        values = {**initial, **self._by_field_name(inputs)}
         if self._tracked is None:
             values["id"] = values.get("id") or id_
             self.value = StateDict(values)
@@ -91,7 +91,7 @@ class StateBox:
         for name, info in self._tracked.model_fields.items():
             if info.is_required() and name not in values:
                 raise CodecError("the state has no value for it", path=f"state.{name}")
-        self.value = self._tracked.model_construct(None, **values)
+        self.value = _made(self._tracked, values)
 
     def dump(self, *, finishing: Touches | None = None) -> dict[str, Tree]:
         """
@@ -124,7 +124,7 @@ class StateBox:
             and isinstance(value, BaseModel)
             and type(value) is self._tracked
         ):
-            return self._model.model_construct(None, **dict(value))
+            return _made(self._model, dict(value))
         return value
 
     def begin_attempt(self) -> Touches:
@@ -167,6 +167,11 @@ class StateBox:
                 touch.shared, touch.after = True, now
             if name not in touches.fields:
                 touches.fields[name] = Touch(order=next(self._order), before=now)
+
+    def _by_field_name(self, inputs: Mapping[str, object]) -> dict[str, object]:
+        fields = self._tracked.model_fields if self._tracked else {}
+        names = {info.validation_alias: name for name, info in fields.items()}
+        return {names.get(key, key): value for key, value in inputs.items()}
 
     def _settled(self, name: str, others: list[Touches]) -> Value:
         """Return a field's value without what some attempts have changed in it, the latest first."""
@@ -252,3 +257,12 @@ def _home(state: StateDict | BaseModel, name: str) -> dict[str, object]:
     if name in type(state).model_fields:
         return cast("dict[str, object]", state.__dict__)
     return cast("dict[str, object]", state.__pydantic_extra__)
+
+
+def _made(model: type[BaseModel], values: Mapping[str, object]) -> BaseModel:
+    """Return an instance with these values by field name, aliases or not; nothing is checked."""
+    state = model.model_construct(set(values))
+    for name, value in values.items():
+        if name in model.model_fields or state.__pydantic_extra__ is not None:
+            _home(state, name)[name] = value
+    return state

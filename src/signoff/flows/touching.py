@@ -15,6 +15,9 @@ from typing_extensions import override
 
 from signoff.flows.undo import MISSING, Value, taken_back
 
+TRACKED: Final = "__signoff_tracked__"
+"""What the subclasses have that note touches, and the users' models have not."""
+
 _SCALARS: Final = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -192,6 +195,7 @@ def tracked(model: type[BaseModel]) -> type[BaseModel]:
             "__module__": model.__module__,
             "__qualname__": model.__qualname__,
             "__doc__": model.__doc__,
+            TRACKED: True,
             "__getattribute__": get,
             "__setattr__": put,
             "__eq__": same,
