@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from signoff.bell import Bell
 from signoff.context import Host, fill_default_host
-from signoff.errors import ConfigurationError, KeyringError
+from signoff.errors import ApprovalRejected, ConfigurationError, KeyringError
 from signoff.gates import bind_to, refuse_critical, refuse_unstorable
 from signoff.model.policy import Policy
 
@@ -291,14 +291,19 @@ class Client(Host):
     async def serving(self) -> AsyncGenerator[Self]:
         """Run the engine, the outbox, the deadlines and the inbox until the block ends."""
         machinery = self._machinery
+        raised: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(machinery.serve)
             machinery.hosting.serving += 1
             try:
                 yield self
+            except Exception as error:  # noqa: BLE001 - raised below, out of the group's wrapping
+                raised = error
             finally:
                 machinery.hosting.serving -= 1
                 group.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
 
     async def submit(
         self, fn: Callable[..., object], /, *args: object, key: str | None = None, **kwargs: object
@@ -366,11 +371,17 @@ class Client(Host):
     async def call_gate(self, call: GateCall, *, key: str | None) -> object:
         """Ask about one call, wait for the answer, and return what the call came to."""
         async with self._held():
-            await self._machinery.hosting.ensure_served()
-            if key is None:
-                return await self._machinery.hosting.own_call(call)
-            run_id = await self._machinery.hosting.stored_call(call, key)
-            return await self._machinery.hosting.to_the_end(run_id, code=lambda: None)
+            hosting = self._machinery.hosting
+            await hosting.ensure_served()
+            try:
+                if key is None:
+                    return await hosting.own_call(call)
+                run_id = await hosting.stored_call(call, key)
+                return await hosting.to_the_end(run_id, code=lambda: None)
+            except ApprovalRejected as refusal:
+                if call.spec.on_reject == "raise":
+                    raise
+                return refusal
 
     @override
     def call_gate_blocking(self, call: GateCall, *, key: str | None) -> object:

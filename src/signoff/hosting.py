@@ -101,9 +101,9 @@ class Hosting:
             call, key=None, requester=self._requester(), owned=True
         )
         await self._executor.store(new)
-        await self._executor.drive_new(new, code)
-        await self._attempt_deliveries(new.run_id)
         try:
+            await self._executor.drive_new(new, code)
+            await self._attempt_deliveries(new.run_id)
             return await self.to_the_end(new.run_id, code=lambda: code)
         except anyio.get_cancelled_exc_class():
             # Nobody else may execute the call, so nobody needs to answer any more.

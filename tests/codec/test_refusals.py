@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -166,9 +165,9 @@ SURROGATE = "has a lone surrogate, which is no character"
             ),
         ),
         (
-            [Path("a")],
+            [deque()],
             "state[0]",
-            f"is a pathlib.{type(Path('a')).__name__}, which cannot be stored; pass its data instead",
+            "is a collections.deque, which cannot be stored; pass its data instead",
         ),
         (object(), "state", "is a object, which cannot be stored; pass its data instead"),
         (1j, "state", "is a complex, which cannot be stored; pass its data instead"),
@@ -230,6 +229,17 @@ def test_the_name_of_an_offset_must_be_text(codec: Codec) -> None:
     moment = datetime(2024, 1, 1, tzinfo=timezone(timedelta(0), "\ud800"))
 
     assert refused(codec, moment) == ("state", SURROGATE)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_offset_is_in_whole_seconds(codec: Codec, sign: int) -> None:
+    """Python would read the shortest offset that it writes as none at all."""
+    zone = timezone(sign * timedelta(microseconds=1))
+
+    assert refused(codec, datetime(2024, 1, 1, tzinfo=zone)) == (
+        "state",
+        "has a zone whose offset is not in whole seconds",
+    )
 
 
 def test_the_type_of_a_foreign_zone_is_named(codec: Codec) -> None:

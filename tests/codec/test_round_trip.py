@@ -300,9 +300,8 @@ def same_zone(one: tzinfo | None, other: tzinfo | None) -> bool:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ["", "$", "$$", "$x", "v", "t", "\u202e", "\0", "Ä", "\U0001f600"]
 )
-OFFSETS = st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23))) | st.builds(
-    timezone, st.just(timedelta(hours=1)), TEXTS
-)
+SECONDS = st.integers(-86399, 86399).map(lambda seconds: timedelta(seconds=seconds))
+OFFSETS = st.builds(timezone, SECONDS) | st.builds(timezone, SECONDS, TEXTS)
 ZONES = st.none() | st.just(UTC) | OFFSETS | st.timezones()
 MOMENTS = st.builds(
     lambda moment, fold: moment.replace(fold=fold),

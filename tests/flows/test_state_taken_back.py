@@ -77,13 +77,6 @@ async def test_a_steps_changes_before_its_gate_are_made_once(bench: Bench) -> No
     }
 
 
-class Beside(Flow):
-    """One step changes the state before a gate, and another one beside it."""
-
-    async def both(self, write: Callable[[Flow, str], object]) -> None:
-        """Is replaced in tests."""
-
-
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_what_a_finished_sibling_changed_stays_when_a_step_runs_again(
     bench: Bench, kind: str

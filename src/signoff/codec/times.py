@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timezone, tzinfo
+from datetime import datetime, time, timedelta, timezone, tzinfo
 from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -49,8 +49,11 @@ def _offset_name(zone: tzinfo) -> dict[str, Tree]:
             f"has a zone of type {type(zone).__module__}.{type(zone).__qualname__};"
             " use zoneinfo.ZoneInfo or datetime.timezone"
         )
-    name = zone.tzname(None)
-    return {} if name == timezone(zone.utcoffset(None)).tzname(None) else {"n": checked(name)}
+    name, offset = zone.tzname(None), zone.utcoffset(None)
+    if offset % timedelta(seconds=1):
+        # Python writes such an offset and does not read every one of them back.
+        raise Fault("has a zone whose offset is not in whole seconds")
+    return {} if name == timezone(offset).tzname(None) else {"n": checked(name)}
 
 
 def decode_datetime(tree: dict[str, Tree], _depth: int) -> datetime:

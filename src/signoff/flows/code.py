@@ -6,9 +6,9 @@ import copy
 import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from datetime import UTC
 from enum import Enum
-from dataclasses import replace
 from typing import Protocol, cast
 
 from anyio import to_thread

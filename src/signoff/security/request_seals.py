@@ -142,8 +142,8 @@ def _core_fields(request: Request) -> dict[str, str]:
 
 def _resolution_fields(request: Request, resolution: Resolution) -> dict[str, str]:
     return {
-        "status": request.status,
         "resolution": _text(resolution, exclude={"seal"}),
+        "status": request.status,
         "core": request.seal.whole if request.seal else "",
         "decisions": " ".join(vote.seal.whole if vote.seal else "" for vote in request.decisions),
     }

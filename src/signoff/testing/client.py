@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import ParamSpec, TypeVar, cast, overload
 
 from signoff.client import Client
-from signoff.errors import DecisionError, Hang
+from signoff.errors import ApprovalRejected, DecisionError, Hang
 from signoff.flows.flow import Flow
-from signoff.gates import bind_to
+from signoff.gates import bind_to, gate_of
 from signoff.model.delivery import Delivery
 from signoff.model.policy import Policy
 from signoff.model.request import Request
@@ -105,7 +105,13 @@ class TestingClient(Client):
         else:
             run_id = await self._submitted(bind_to(code, args, kwargs))
         await self._drive(run_id)
-        return await self._machinery.hosting.result_of((await self._store.run(run_id)).record)
+        try:
+            return await self._machinery.hosting.result_of((await self._store.run(run_id)).record)
+        except ApprovalRejected as refusal:
+            spec = gate_of(code)
+            if spec is None or spec.on_reject == "raise":
+                raise
+            return refusal
 
     async def _drive(self, run_id: str) -> None:
         while True:
