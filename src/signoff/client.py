@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextvars
 import importlib
 import logging
 import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -266,6 +264,8 @@ class Client(Host):
         from signoff.notifiers.console import ask  # noqa: PLC0415 - adapters load when used
 
         self._asker = partial(ask, read_line=input, write=print)
+        if self._assembled is not None:
+            self._assembled.hosting.asker = self._asker
 
     def _who_requests(self, given: str | None) -> str | None:
         configured = self._requester
@@ -360,12 +360,12 @@ class Client(Host):
         self._refuse_own_loop(
             "kickoff() blocks this client's own event loop; await kickoff_async()"
         )
+        work = partial(self.kickoff, flow, inputs)
         if not _in_event_loop():
-            return self._blocking(lambda: self.kickoff(flow, inputs))
-        context = contextvars.copy_context()
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            work = partial(self._blocking, lambda: self.kickoff(flow, inputs))
-            return pool.submit(context.run, work).result()
+            return self._blocking(work)
+        # A plain thread would take the note of the running loop along in the caller's context.
+        with from_thread.start_blocking_portal() as portal:
+            return portal.call(anyio.to_thread.run_sync, self._blocking, work)
 
     @override
     async def call_gate(self, call: GateCall, *, key: str | None) -> object:
@@ -391,7 +391,7 @@ class Client(Host):
                 f"{call.spec.name} is not async and waits for a human, which would block this"
                 " event loop: make it async, or call it through signoff.to_thread"
             )
-        return self._blocking(lambda: self.call_gate(call, key=key))
+        return self._blocking(partial(self.call_gate, call, key=key))
 
     def _blocking(self, work: Callable[[], Coroutine[object, object, object]]) -> object:
         loops = tuple(self._loops)

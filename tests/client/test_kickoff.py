@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import ManualClock, MemoryMail
 
 BRAND = "brand@acme.example"
+TRACE: ContextVar[str] = ContextVar("trace", default="none")
 
 
 class Plain(Flow, name="kickoff.plain"):
@@ -306,11 +308,9 @@ async def test_the_answer_of_an_unknown_person_names_the_login(
 
 async def test_nobody_at_the_terminal_is_an_end_of_file(types: Callable[..., Typist]) -> None:
     """The run stays suspended, and can be answered otherwise."""
+    types()
     async with Client() as client:
-        types()
-        client._machinery.hosting.asker = None
         client.ask_here()
-    async with client:
         with pytest.raises(EOFError):
             await Review(client=client).kickoff_async()
         assert [run.status for run in await client.flows.list()] == ["suspended"]
@@ -511,7 +511,18 @@ def test_a_kickoff_from_plain_code_needs_no_event_loop() -> None:
 
 async def test_a_kickoff_that_is_not_awaited_in_an_event_loop_runs_in_a_thread_of_its_own() -> None:
     """With the caller's context; it blocks the loop, as the caller asked for."""
-    assert Plain(client=Client()).kickoff() == "hello you"
+    seen: list[str] = []
+
+    class Looks(Flow, name="kickoff.looks"):
+        @start()
+        async def begin(self) -> int:
+            seen.append(TRACE.get())
+            return 1
+
+    TRACE.set("request 7")
+
+    assert Looks(client=Client()).kickoff() == 1
+    assert seen == ["request 7"]
 
 
 async def test_a_kickoff_that_would_block_the_clients_own_loop_is_refused() -> None:

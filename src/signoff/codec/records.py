@@ -24,6 +24,7 @@ from signoff.codec.walk import (
     Decoders,
     Encoders,
     Fault,
+    checked,
     decode_members,
     deeper,
     encode_members,
@@ -228,7 +229,7 @@ class ModelForm(RecordForm):
     def members(self, value: Any, depth: int, encoders: Encoders) -> dict[str, Tree]:
         tree = super().members(value, depth, encoders)
         below = deeper(depth, _LEVELS)
-        extra: dict[str, object] = value.__pydantic_extra__ or {}
+        extra: dict[str, object] = {**(value.__pydantic_extra__ or {})}
         held: dict[str, object] = value.__pydantic_private__ or {}
         private = {name: held[name] for name in self._model.__private_attributes__ if name in held}
         if not only_texts(extra):
@@ -238,7 +239,7 @@ class ModelForm(RecordForm):
         if private:
             tree["p"] = encode_members(private, below, encoders, owner=value)
         if value.__pydantic_fields_set__ != {*self._model.model_fields, *extra}:
-            tree["s"] = [*sorted(value.__pydantic_fields_set__)]
+            tree["s"] = [checked(name) for name in sorted(value.__pydantic_fields_set__)]
         return tree
 
     @override

@@ -22,7 +22,7 @@ from signoff.model.request import CallIdentity, Choice, Request, RequestKind
 from signoff.model.run import Call, Run
 from signoff.model.values import Tree, one_line
 from signoff.rules.deadlines import deadlines
-from signoff.rules.digest import digest
+from signoff.rules.digest import args_digest, digest
 from signoff.rules.outcomes import choices
 from signoff.rules.routing import assignees_for
 from signoff.security.hidden import Place, encrypt
@@ -264,8 +264,12 @@ def reopened(old: Request, *, now: datetime) -> Request:
 
 
 def call_digest(payload_json: str) -> str:
-    """Return the digest of a call's payload as it was proposed."""
-    return digest(payload_json)
+    """
+    Return the digest that tells a proposed call from others.
+
+    The order within its dicts does not count: a replay may fill one from a set, and is no drift.
+    """
+    return args_digest(json.loads(payload_json))
 
 
 def _draft(
