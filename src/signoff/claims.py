@@ -131,7 +131,9 @@ class Keeper:
         with self._lock:
             held = list(self._held)
         for one in held:
-            self._renew(one)
+            # What was let go meanwhile may have been given up for another to take at once.
+            if one in self._held:
+                self._renew(one)
 
     def _renew(self, held: Held) -> None:
         began = time.monotonic()

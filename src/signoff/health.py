@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from signoff.errors import SealInvalidError
+from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.outbox import NotifierHealth
@@ -26,6 +27,8 @@ class Health:
         inbox: How the inbox has fared, when there is one.
         blocked: The runs that need a person.
         unreached: Pending requests that nobody was told of, with the reason.
+        uncertain: Deliveries of pending requests of which nobody knows whether one of their
+            attempts arrived, because the sender died: how many attempts, by delivery id.
         failed_deliveries: How many deliveries were given up.
         unclaimed: Runs that wait for code that this process does not have, by stored name.
         warnings: What is weak about the set-up.
@@ -35,6 +38,7 @@ class Health:
     inbox: InboxHealth | None
     blocked: Sequence[Run]
     unreached: Mapping[str, str]
+    uncertain: Mapping[str, int]
     failed_deliveries: int
     unclaimed: Mapping[str, int]
     warnings: Sequence[str]
@@ -62,7 +66,8 @@ async def gather_health(
     counts = await store.counts()
     blocked = await store.runs(RunQuery(status="blocked", limit=_LOOKED_AT))
     pending, tampered = await _pending(store)
-    unreached = {one.request_id: await _why_unreached(store, one) for one in pending}
+    told = {one.request_id: await store.deliveries(one.request_id) for one in pending}
+    unreached = {one.request_id: _why_unreached(one, told[one.request_id]) for one in pending}
     return Health(
         notifiers={
             name: replace(fared.get(name, NotifierHealth()), oldest_unsent=oldest.get(name))
@@ -71,6 +76,9 @@ async def gather_health(
         inbox=inbox,
         blocked=tuple(one.record for one in blocked),
         unreached={request_id: reason for request_id, reason in unreached.items() if reason},
+        uncertain={
+            one.delivery_id: one.unknown for sent in told.values() for one in sent if one.unknown
+        },
         failed_deliveries=counts.deliveries.get("failed", 0),
         unclaimed=await store.unclaimed(names),
         warnings=(*weaknesses, *tampered),
@@ -85,11 +93,11 @@ async def _pending(store: Store) -> tuple[Sequence[Request], Sequence[str]]:
         return (), (f"pending requests cannot be listed: {error}",)
 
 
-async def _why_unreached(store: Store, request: Request) -> str:
+def _why_unreached(request: Request, deliveries: Sequence[Delivery]) -> str:
     """Return why nobody was told of a request; empty when somebody was, or is about to be."""
     asked = [
         one
-        for one in await store.deliveries(request.request_id)
+        for one in deliveries
         if one.kind == "request" and one.recipient in (request.assignees or ("",))
     ]
     if all(one.status == "failed" for one in asked):

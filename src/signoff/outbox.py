@@ -258,6 +258,8 @@ class Outbox:
     async def _outgoing(self, delivery: Delivery, request: Request) -> Outgoing:
         ceiling = highest_risk("email", self._reply_proof)
         row = await self._store.token(delivery.token_id) if delivery.token_id else None
+        if row is not None:
+            _check_addressee(delivery, row, request)
         return Outgoing(
             delivery=delivery,
             request=request,
@@ -283,3 +285,19 @@ class Outbox:
 
     def _fared(self, name: str) -> NotifierHealth:
         return self.health.get(name, NotifierHealth())
+
+
+def _check_addressee(delivery: Delivery, row: TokenRow, request: Request) -> None:
+    """
+    See that a token goes only to whom the request's seal names, about what the seal holds.
+
+    A delivery is under no seal, so whoever can write to the store could have a genuine token
+    sent to themselves.
+
+    Raises:
+        SealInvalidError: The delivery or the token's row is not what was stored.
+    """
+    if delivery.recipient not in request.assignees:
+        raise SealInvalidError(delivery.delivery_id, "recipient", run_id=request.run_id)
+    if (row.request_id, row.recipient) != (request.request_id, delivery.recipient):
+        raise SealInvalidError(delivery.delivery_id, "token", run_id=request.run_id)

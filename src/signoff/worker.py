@@ -120,11 +120,12 @@ class Worker:
         errors = dict(report.errors)
         tasks = [task for task in await self.sweep() if task.subject not in errors]
         limiter = anyio.CapacityLimiter(_AT_ONCE)
+        alone = anyio.Lock()
 
         async def run(task: Task) -> None:
             async with limiter:
                 try:
-                    if await self._do(task):
+                    if await self._do(task, alone):
                         done.append(task)
                 except Exception as error:  # noqa: BLE001 - one run's failure never stops the others
                     _log.exception("%s of %s failed", task.kind, task.subject)
@@ -161,14 +162,22 @@ class Worker:
             *(Task(kind="deliver", subject=subject) for subject in unsent),
         )
 
-    async def _do(self, task: Task) -> bool:
+    async def _do(self, task: Task, alone: anyio.Lock) -> bool:
         match task.kind:
             case "advance":
-                return await self._executor.advance(task.subject)
+                return await self._advance(task.subject, alone)
             case "deliver":
                 return await self._outbox.send(task.subject)
             case "deadline":
                 return await self._expire(task.subject)
+
+    async def _advance(self, run_id: str, alone: anyio.Lock) -> bool:
+        if not await self._executor.is_suspect(run_id):
+            return await self._executor.advance(run_id)
+        # One suspect at a time: whoever kills this process takes no other one along, and so in
+        # the end is alone in having killed too many.
+        async with alone:
+            return await self._executor.advance(run_id)
 
     async def _expire(self, request_id: str) -> bool:
         try:
@@ -182,17 +191,19 @@ class Worker:
 
     async def serve(self, engine: Engine) -> None:
         """Do what comes up until cancelled: tasks by the engine, and the inbox beside it."""
+        alone = anyio.Lock()
+
+        async def handle(task: Task) -> None:
+            try:
+                await self._do(task, alone)
+            except Exception:  # noqa: BLE001 - one run's failure never stops the others
+                _log.exception("%s of %s failed", task.kind, task.subject)
+
         async with anyio.create_task_group() as group:
             group.start_soon(self._stay_visible)
             if self._inbox is not None:
                 group.start_soon(self._poll_for_ever, self._inbox)
-            await engine.serve(self._handle, sweep=self._safe_sweep, every_seconds=SWEEP_SECONDS)
-
-    async def _handle(self, task: Task) -> None:
-        try:
-            await self._do(task)
-        except Exception:  # noqa: BLE001 - one run's failure never stops the others
-            _log.exception("%s of %s failed", task.kind, task.subject)
+            await engine.serve(handle, sweep=self._safe_sweep, every_seconds=SWEEP_SECONDS)
 
     async def _safe_sweep(self) -> Sequence[Task]:
         try:

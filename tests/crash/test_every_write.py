@@ -6,7 +6,7 @@ import json
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -331,7 +331,7 @@ def records(path: Path, table: str, record_id: str | None = None) -> list[dict[s
 
 
 @contextmanager
-def naming(**where: object) -> Iterator[None]:
+def naming(**where: object) -> Generator[None]:
     """Say with a failure where it came from."""
     try:
         yield
@@ -420,7 +420,9 @@ async def test_a_crash_while_recovering_from_a_crash_is_recovered_from(
     """Two crashes one after the other, at places that are drawn from a seed."""
     chance = random.Random(7)
     for number in range(30):
-        places = [(chance.randint(1, 70), chance.choice(SIDES)) for _ in range(2)]
+        places: list[tuple[int, Side]] = [
+            (chance.randint(1, 70), chance.choice(SIDES)) for _ in range(2)
+        ]
         with naming(crashes=places):
             scene = Scene(tmp_path, number)
             for at, side in places:

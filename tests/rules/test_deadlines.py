@@ -1,74 +1,86 @@
-"""When a request is due, expires, and lapses."""
+"""When a request is due, expires, and until when what it approved may start."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from signoff.model.decision import Resolution
-from signoff.model.policy import Policy, Risk
+from signoff.model.policy import RISKS, Policy, Risk
 from signoff.rules.deadlines import deadlines, has_expired, may_start
-from signoff.testing.builders import a_request
+from signoff.testing.builders import HOUR, MICROSECOND, NOON, a_request
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TICK = timedelta(microseconds=1)
+WEEK = timedelta(days=7)
 
 
-@pytest.mark.parametrize("risk", ["low", "medium", "high"])
-def test_a_request_expires_after_seven_days_and_has_no_sla(risk: Risk) -> None:
-    """Unless something else is set."""
+@pytest.mark.parametrize("risk", RISKS)
+def test_without_a_policy_a_request_expires_in_a_week_but_for_critical_risk(risk: Risk) -> None:
+    """No SLA; permission to start for a day."""
     times = deadlines(Policy(), risk=risk, opened_at=NOON)
 
-    assert times.expires_at == NOON + timedelta(days=7)
     assert times.due_at is None
+    assert times.expires_at == (None if risk == "critical" else NOON + WEEK)
     assert times.valid_for == timedelta(hours=24)
 
 
-def test_a_critical_request_has_no_expiry_unless_set() -> None:
-    """Nobody may wait it out."""
-    assert deadlines(Policy(), risk="critical", opened_at=NOON).expires_at is None
+@pytest.mark.parametrize("risk", RISKS)
+def test_what_the_policy_sets_holds_at_any_risk(risk: Risk) -> None:
+    """Each of the three, counted from the opening."""
+    policy = Policy(sla=HOUR, expires_after=2 * HOUR, valid_for=3 * HOUR)
+    times = deadlines(policy, risk=risk, opened_at=NOON)
 
-    times = deadlines(Policy(expires_after=timedelta(1)), risk="critical", opened_at=NOON)
-    assert times.expires_at == NOON + timedelta(1)
-
-
-def test_a_policy_sets_all_of_them() -> None:
-    """Each from the opening on, but the validity, which runs from the resolution."""
-    policy = Policy(
-        sla=timedelta(minutes=30), expires_after=timedelta(hours=2), valid_for=timedelta(minutes=5)
-    )
-
-    times = deadlines(policy, risk="high", opened_at=NOON)
-
-    assert times.due_at == NOON + timedelta(minutes=30)
-    assert times.expires_at == NOON + timedelta(hours=2)
-    assert times.valid_for == timedelta(minutes=5)
+    assert (times.due_at, times.expires_at) == (NOON + HOUR, NOON + 2 * HOUR)
+    assert times.valid_for == 3 * HOUR
 
 
-def test_at_the_very_instant_a_request_has_expired() -> None:
-    """And a microsecond before it has not."""
-    request = a_request(expires_at=NOON)
+@pytest.mark.parametrize("field", ["sla", "expires_after", "valid_for"])
+@pytest.mark.parametrize("length", [timedelta(0), -MICROSECOND])
+def test_a_policy_has_no_time_that_is_none(field: str, length: timedelta) -> None:
+    """Nothing is over before it begins."""
+    with pytest.raises(ValueError, match="greater than 0 seconds"):
+        Policy.model_validate({field: length})
+    assert getattr(Policy.model_validate({field: MICROSECOND}), field) == MICROSECOND
 
-    assert not has_expired(request, NOON - TICK)
-    assert has_expired(request, NOON)
-    assert not has_expired(a_request(expires_at=None), NOON)
+
+@pytest.mark.parametrize(
+    ("offset", "expired"), [(-MICROSECOND, False), (timedelta(0), True), (MICROSECOND, True)]
+)
+def test_at_the_instant_of_expiry_it_is_expired(offset: timedelta, expired: bool) -> None:
+    """Up to it an answer counts, and from it on none does."""
+    request = a_request(expires_at=NOON + HOUR)
+
+    assert has_expired(request, NOON + HOUR + offset) is expired
 
 
-def test_permission_to_start_ends_at_its_instant() -> None:
-    """Up to it, and not at it; without one there is none."""
-    resolution = Resolution(
+def test_a_request_without_expiry_never_expires() -> None:
+    """However late it is."""
+    assert has_expired(a_request(expires_at=None), NOON + 1000 * WEEK) is False
+
+
+@pytest.mark.parametrize(
+    ("offset", "may"), [(-MICROSECOND, True), (timedelta(0), False), (MICROSECOND, False)]
+)
+def test_at_the_end_of_its_permission_a_call_may_not_start(offset: timedelta, may: bool) -> None:
+    """Up to it, and not at it."""
+    end = Resolution(
         status="approved",
-        reviewer="x",
+        reviewer="ann",
         channel="api",
         resolved_at=NOON,
-        payload_digest="d",
-        valid_until=NOON,
+        payload_digest="",
+        valid_until=NOON + HOUR,
     )
-    request = a_request(resolution=resolution)
-    unlimited = a_request(resolution=resolution.model_copy(update={"valid_until": None}))
+    request = a_request(resolution=end)
 
-    assert may_start(request, NOON - TICK)
-    assert not may_start(request, NOON)
-    assert not may_start(unlimited, NOON - TICK)
-    assert not may_start(a_request(resolution=None), NOON)
+    assert may_start(request, NOON + HOUR + offset) is may
+
+
+def test_without_a_resolution_or_its_permission_nothing_may_start() -> None:
+    """A pending, an expired and a cancelled request give no leave."""
+    end = Resolution(
+        status="expired", reviewer="timer", channel="timer", resolved_at=NOON, payload_digest=""
+    )
+
+    assert may_start(a_request(), NOON) is False
+    assert may_start(a_request(resolution=end), NOON) is False

@@ -1,224 +1,300 @@
-"""What of a request is sealed: every part that governs, and nothing fits anywhere else."""
+"""Each part of a request that matters is sealed, and none fits another request."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from signoff.errors import SealInvalidError
+from signoff.model.decision import Decision, Resolution
+from signoff.model.policy import Policy
 from signoff.model.request import CallIdentity, Choice, Evidence, Request
 from signoff.rules.digest import digest
-from signoff.rules.lifecycle import Cancel, Remark, Respond, decide
-from signoff.security.keyring import Key, Keyring
+from signoff.security.keyring import Keyring
 from signoff.security.request_seals import verify_request, with_answer_seals, with_core_seal
-from signoff.testing.builders import HOUR, NOON, a_request
+from signoff.testing.builders import HOUR, MICROSECOND, NOON, a_request
 
-CFO = "cfo@acme.example"
-
-
-@pytest.fixture(name="keyring")
-def _keyring() -> Keyring:
-    return Keyring([Key(1, bytes(range(32)), "active")])
+KEYRING = Keyring.generate()
+PAYLOAD = '{"amount":9}'
+EDITED = '{"amount":8}'
 
 
-def opened(keyring: Keyring, request_id: str = "req_1", **given: object) -> Request:
-    """Return a pending request with its seal."""
-    return with_core_seal(keyring, a_request(request_id, expires_at=NOON + HOUR, **given))
+def a_vote(payload: str = PAYLOAD, **given: object) -> Decision:
+    """Return Ann's yes."""
+    fields = {
+        "label": "approve",
+        "feedback": "fine",
+        "reviewer": "ann@acme.example",
+        "channel": "email",
+        "proof": "authenticated",
+        "decided_at": NOON,
+        "payload_digest": digest(payload),
+        "edited": payload != PAYLOAD,
+    }
+    return Decision.model_validate({**fields, **given})
 
 
-def answered(keyring: Keyring, request: Request, **given: object) -> Request:
-    """Return a request that the CFO has approved, with its seals."""
-    command = Respond(
-        **{  # type: ignore[arg-type]  # fields by name
-            "label": "approve",
-            "feedback": "fine",
-            "reviewer": CFO,
-            "channel": "api",
-            "proof": "authenticated",
-            **given,
+def an_end(payload: str = PAYLOAD, **given: object) -> Resolution:
+    """Return what Ann's yes makes of the request."""
+    fields = {
+        "status": "approved",
+        "outcome": "approve",
+        "feedback": "fine",
+        "reviewer": "ann@acme.example",
+        "channel": "email",
+        "resolved_at": NOON,
+        "payload_digest": digest(payload),
+        "edited": payload != PAYLOAD,
+        "valid_until": NOON + HOUR,
+    }
+    return Resolution.model_validate({**fields, **given})
+
+
+def pending(request_id: str = "req_1", **given: object) -> Request:
+    """Return a sealed request that waits."""
+    fields = {
+        "payload_json": PAYLOAD,
+        "payload_digest": digest(PAYLOAD),
+        "proposed_digest": digest(PAYLOAD),
+        "identity": CallIdentity(occurrence_id="run_1.1", gate="shop:pay", digest="sha256:00"),
+        "evidence": (Evidence(label="a", value="b"),),
+        "metadata": {"a": 1},
+    }
+    return with_core_seal(KEYRING, a_request(request_id, **{**fields, **given}))
+
+
+def approved(request_id: str = "req_1", *, payload: str = PAYLOAD) -> Request:
+    """Return a request that Ann has approved, perhaps with a change."""
+    changed = pending(request_id).model_copy(
+        update={
+            "status": "approved",
+            "payload_json": payload,
+            "payload_digest": digest(payload),
+            "decisions": (a_vote(payload), a_vote(payload, reviewer="bob@acme.example")),
+            "resolution": an_end(payload),
         }
     )
-    return with_answer_seals(keyring, decide(request, command, NOON).request)
+    return with_answer_seals(KEYRING, changed)
 
 
-def field_of(keyring: Keyring, request: Request) -> str:
-    """Return which part is said not to be what was sealed."""
-    with pytest.raises(SealInvalidError) as caught:
+def found_wrong(request: Request, keyring: Keyring = KEYRING) -> str:
+    """Return what verification says is wrong."""
+    with pytest.raises(SealInvalidError) as invalid:
         verify_request(keyring, request)
-    assert caught.value.record_id == request.request_id
-    assert caught.value.run_id == request.run_id
-    return caught.value.field
+    assert invalid.value.record_id == request.request_id
+    assert invalid.value.run_id == request.run_id
+    return invalid.value.field
 
 
-def test_what_was_sealed_is_what_is_verified(keyring: Keyring) -> None:
-    """Pending, commented, approved, edited, cancelled."""
-    request = opened(keyring)
-    edit = '{"amount":8}'
+@pytest.mark.parametrize("payload", [PAYLOAD, EDITED])
+def test_what_was_sealed_verifies(payload: str) -> None:
+    """Pending and approved, edited or not, with an older key as well."""
+    verify_request(KEYRING, pending())
+    verify_request(KEYRING, approved(payload=payload))
+    verify_request(KEYRING.rotated([1]), approved(payload=payload))
 
-    verify_request(keyring, request)
-    verify_request(
-        keyring, decide(request, Remark(author="x", text="y", channel="api"), NOON).request
+
+CORE_CHANGES: dict[str, object] = {
+    "kind": "in_doubt",
+    "run_id": "run_2",
+    "flow_name": "shop:refund",
+    "method_name": "refund",
+    "message": "Refund?",
+    "choices": (Choice(label="approve", meaning="reject"),),
+    "default_outcome": "reject",
+    "on_expiry": "approve",
+    "assignees": ("eve@acme.example",),
+    "requester": "eve@acme.example",
+    "proposed_digest": digest(EDITED),
+    "editable": False,
+    "summary": "harmless",
+    "rationale": "because",
+    "confidence": 1.0,
+    "evidence": (Evidence(label="a", value="c"),),
+    "metadata": {"a": 2},
+    "risk": "low",
+    "created_at": NOON + MICROSECOND,
+    "due_at": NOON,
+    "expires_at": NOON + timedelta(days=365),
+    "valid_for_seconds": 86_401.0,
+    "policy": Policy(approvers=("eve@acme.example",)),
+    "policy_digest": "sha256:01",
+    "identity": CallIdentity(occurrence_id="run_1.2", gate="shop:pay", digest="sha256:00"),
+    "hidden": ("amount",),
+}
+UNSEALED = {
+    "format",
+    "request_id",  # what every seal of it is bound to
+    "version",
+    "comments",
+    "audit",
+    "undelivered",
+    # by digests and by the other seals:
+    "payload_json",
+    "payload_digest",
+    "status",
+    "decisions",
+    "resolution",
+    "seal",
+}
+
+
+def test_every_field_is_either_sealed_or_known_not_to_be() -> None:
+    """A new field of the record has to be put on one of the two lists."""
+    assert {*CORE_CHANGES, *UNSEALED} == set(Request.model_fields)
+    assert not CORE_CHANGES.keys() & UNSEALED
+
+
+@pytest.mark.parametrize("field", CORE_CHANGES)
+@pytest.mark.parametrize("make", [pending, approved])
+def test_a_changed_field_of_the_core_is_named(make: Callable[[], Request], field: str) -> None:
+    """Before and after the answer."""
+    assert found_wrong(make().model_copy(update={field: CORE_CHANGES[field]})) == field
+
+
+@pytest.mark.parametrize("field", [name for name in Decision.model_fields if name != "seal"])
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_changed_vote_is_named(field: str, index: int) -> None:
+    """By its place, whichever of its fields it is."""
+    request = approved()
+    other = a_vote(
+        EDITED,
+        label="reject",
+        feedback="",
+        reviewer="eve@acme.example",
+        channel="api",
+        proof="none",
+        decided_at=NOON + HOUR,
     )
-    verify_request(keyring, answered(keyring, request))
-    verify_request(
-        keyring, answered(keyring, request, payload_json=edit, payload_digest=digest(edit))
+    value = 99 if field == "format" else getattr(other, field)
+    votes = list(request.decisions)
+    votes[index] = votes[index].model_copy(update={field: value})
+
+    assert found_wrong(request.model_copy(update={"decisions": tuple(votes)})) == (
+        f"decisions[{index}]"
     )
-    cancelled = decide(request, Cancel(by="x", reason="withdrawn"), NOON).request
-    verify_request(keyring, with_answer_seals(keyring, cancelled))
+
+
+@pytest.mark.parametrize("field", [name for name in Resolution.model_fields if name != "seal"])
+def test_a_changed_resolution_is_named(field: str) -> None:
+    """Whichever of its fields it is; a digest of another payload is the payload's fault."""
+    request = approved()
+    other = an_end(
+        EDITED,
+        status="rejected",
+        outcome="reject",
+        feedback="",
+        reviewer="eve@acme.example",
+        channel="api",
+        resolved_at=NOON + HOUR,
+        valid_until=NOON + 9 * HOUR,
+        reason="withdrawn",
+    )
+    value = 99 if field == "format" else getattr(other, field)
+    assert request.resolution is not None
+    end = request.resolution.model_copy(update={field: value})
+    wrong = found_wrong(request.model_copy(update={"resolution": end}))
+
+    assert wrong == ("payload" if field == "payload_digest" else "resolution")
+
+
+@pytest.mark.parametrize("make", [pending, approved])
+def test_another_payload_is_named(make: Callable[[], Request]) -> None:
+    """With or without the digest that would go with it."""
+    request = make()
+    with_digest = {"payload_json": EDITED, "payload_digest": digest(EDITED)}
+
+    assert found_wrong(request.model_copy(update={"payload_json": EDITED})) == "payload"
+    assert found_wrong(request.model_copy(update=with_digest)) == "payload"
+    assert found_wrong(request.model_copy(update={"payload_digest": digest(EDITED)})) == (
+        "payload_digest"
+    )
+
+
+def test_an_edit_cannot_be_undone() -> None:
+    """The proposal does not stand for what was approved."""
+    undone = {"payload_json": PAYLOAD, "payload_digest": digest(PAYLOAD)}
+
+    assert found_wrong(approved(payload=EDITED).model_copy(update=undone)) == "payload"
+
+
+def test_a_status_needs_its_resolution() -> None:
+    """And a resolution its status."""
+    assert found_wrong(pending().model_copy(update={"status": "approved"})) == "status"
+    assert found_wrong(approved().model_copy(update={"status": "pending"})) == "status"
+    assert found_wrong(approved().model_copy(update={"status": "rejected"})) == "status"
+    assert found_wrong(approved().model_copy(update={"resolution": None})) == "status"
+
+
+def test_a_missing_seal_is_named_by_what_it_sealed() -> None:
+    """Taking one away is as good as breaking it."""
+    request = approved()
+    bare_vote = (request.decisions[0].model_copy(update={"seal": None}), request.decisions[1])
+    assert request.resolution is not None
+    bare_end = request.resolution.model_copy(update={"seal": None})
+
+    assert found_wrong(request.model_copy(update={"seal": None})) == "seal"
+    assert found_wrong(request.model_copy(update={"decisions": bare_vote})) == "decisions[0]"
+    assert found_wrong(request.model_copy(update={"resolution": bare_end})) == "resolution"
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("change", "field"),
     [
-        ("kind", "feedback"),
-        ("run_id", "run_2"),
-        ("flow_name", "other"),
-        ("method_name", "other"),
-        ("message", "Buy?"),
-        ("choices", (Choice(label="approve", meaning="reject"),)),
-        ("default_outcome", "approve"),
-        ("on_expiry", "approve"),
-        ("assignees", ("mallory@evil.example",)),
-        ("requester", "mallory@evil.example"),
-        ("proposed_digest", "sha256:0"),
-        ("editable", False),
-        ("summary", "harmless"),
-        ("rationale", "because"),
-        ("confidence", 1.0),
-        ("evidence", (Evidence(label="a", value="b"),)),
-        ("risk", "low"),
-        ("created_at", NOON + HOUR),
-        ("due_at", NOON),
-        ("expires_at", NOON + 9 * HOUR),
-        ("valid_for_seconds", 1e9),
-        ("policy_digest", "sha256:0"),
-        ("identity", CallIdentity(occurrence_id="run_1.1", gate="pay", digest="d")),
-        ("hidden", ("amount",)),
+        (lambda votes: votes[:1], "decisions"),
+        (lambda _: (), "decisions"),
+        (lambda votes: (*votes, votes[0]), "decisions[2]"),
+        (lambda votes: votes[::-1], "decisions[0]"),
     ],
+    ids=["one lost", "all lost", "one added", "in another order"],
 )
-def test_every_part_that_governs_is_sealed(keyring: Keyring, name: str, value: object) -> None:
-    """And named when it was changed."""
-    changed = opened(keyring).model_copy(update={name: value})
+def test_votes_are_neither_lost_nor_added_nor_moved(
+    change: Callable[[tuple[Decision, ...]], tuple[Decision, ...]], field: str
+) -> None:
+    """Each knows its place, and the resolution knows them all."""
+    request = approved()
 
-    assert field_of(keyring, changed) == name
-
-
-def test_the_policy_is_sealed_whole(keyring: Keyring) -> None:
-    """With everything it says."""
-    request = opened(keyring)
-    policy = request.policy.model_copy(update={"approvers": ("mallory@evil.example",)})
-
-    assert field_of(keyring, request.model_copy(update={"policy": policy})) == "policy"
+    assert found_wrong(request.model_copy(update={"decisions": change(request.decisions)})) == field
 
 
-def test_a_payload_is_held_by_its_digest(keyring: Keyring) -> None:
-    """Before the answer the proposed one, after it the one that was answered."""
-    request = opened(keyring)
-    other = {"payload_json": '{"amount":9000}'}
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [("decisions", "decisions[0]"), ("resolution", "resolution"), ("seal", "kind")],
+)
+def test_no_part_fits_another_request(part: str, field: str) -> None:
+    """Not even of one that is equal but for its id."""
+    mine, other = approved("req_1"), approved("req_2")
 
-    assert field_of(keyring, request.model_copy(update=other)) == "payload"
-    done = answered(keyring, request)
-    assert field_of(keyring, done.model_copy(update=other)) == "payload"
-    digested = {"payload_digest": "sha256:0"}
-    assert field_of(keyring, request.model_copy(update=digested)) == "payload_digest"
-
-
-def test_a_status_without_a_resolution_is_no_status(keyring: Keyring) -> None:
-    """Nobody ended it."""
-    request = opened(keyring).model_copy(update={"status": "approved"})
-
-    assert field_of(keyring, request) == "status"
+    assert found_wrong(mine.model_copy(update={part: getattr(other, part)})) == field
 
 
-def test_a_status_that_is_not_the_resolutions_is_no_status(keyring: Keyring) -> None:
-    """It is part of what the resolution seals."""
-    done = answered(keyring, opened(keyring)).model_copy(update={"status": "pending"})
-
-    assert field_of(keyring, done) == "status"
+def test_a_whole_request_does_not_fit_another_id() -> None:
+    """Its core says which one it is."""
+    assert found_wrong(approved("req_2").model_copy(update={"request_id": "req_1"})) == "kind"
 
 
-def test_a_resolution_is_sealed(keyring: Keyring) -> None:
-    """What came out, who gave it, and until when it may run."""
-    done = answered(keyring, opened(keyring))
-    assert done.resolution is not None
-    for change in ({"outcome": "reject"}, {"reviewer": "x"}, {"valid_until": NOON + 99 * HOUR}):
-        forged = done.resolution.model_copy(update=change)
-        assert field_of(keyring, done.model_copy(update={"resolution": forged})) == "resolution"
+def test_an_answer_does_not_fit_a_request_that_was_sealed_anew() -> None:
+    """The resolution is bound to the core that was answered."""
+    request = approved()
+    anew = with_core_seal(KEYRING, request.model_copy(update={"assignees": ("eve@acme.example",)}))
 
-    bare = done.resolution.model_copy(update={"seal": None})
-    assert field_of(keyring, done.model_copy(update={"resolution": bare})) == "resolution"
+    assert found_wrong(anew) == "core"
 
 
-def test_every_vote_is_sealed(keyring: Keyring) -> None:
-    """By its place."""
-    done = answered(keyring, opened(keyring))
-    (vote,) = done.decisions
-    for change in ({"label": "reject"}, {"reviewer": "x"}, {"decided_at": NOON + timedelta(1)}):
-        forged = vote.model_copy(update=change)
-        found = field_of(keyring, done.model_copy(update={"decisions": (forged,)}))
-        assert found == "decisions[0]"
+def test_seals_that_are_there_are_kept() -> None:
+    """A second vote does not seal the first one again."""
+    request = approved()
+    again = with_answer_seals(KEYRING.rotated([1]), request)
 
-    bare = vote.model_copy(update={"seal": None})
-    assert field_of(keyring, done.model_copy(update={"decisions": (bare,)})) == "decisions[0]"
-    assert field_of(keyring, done.model_copy(update={"decisions": ()})) == "decisions"
-    assert field_of(keyring, done.model_copy(update={"decisions": (vote, vote)})) == "decisions[1]"
+    assert again == request
 
 
-def test_a_vote_and_a_resolution_fit_no_other_request(keyring: Keyring) -> None:
-    """However alike the two are."""
-    one = answered(keyring, opened(keyring, "req_1"))
-    other = answered(keyring, opened(keyring, "req_2"))
+def test_another_key_verifies_nothing() -> None:
+    """A stranger's, and one that was retired."""
+    stranger = Keyring.generate()
+    retired = KEYRING.rotated([1]).retire(1)
 
-    moved = one.model_copy(update={"decisions": other.decisions})
-    assert field_of(keyring, moved) == "decisions[0]"
-    moved = one.model_copy(update={"resolution": other.resolution})
-    assert field_of(keyring, moved) == "resolution"
-    moved = one.model_copy(update={"seal": other.seal})
-    assert field_of(keyring, moved) == "kind"
-
-
-def test_a_resolution_fits_no_other_core_of_its_request(keyring: Keyring) -> None:
-    """A request that was sealed anew has no old answer."""
-    request = opened(keyring)
-    done = answered(keyring, request)
-    assert done.resolution is not None
-
-    resealed = with_core_seal(keyring, done.model_copy(update={"assignees": ("x@y.example",)}))
-
-    assert field_of(keyring, resealed) == "core"
-
-
-def test_a_request_without_a_seal_is_not_believed(keyring: Keyring) -> None:
-    """Somebody else wrote it."""
-    assert field_of(keyring, a_request("req_1")) == "seal"
-
-
-def test_a_seal_of_another_key_is_not_believed(keyring: Keyring) -> None:
-    """Not even when it has the same id."""
-    other = Keyring([Key(1, bytes(32), "active")])
-    unknown = Keyring([Key(2, bytes(32), "active")])
-
-    assert field_of(other, opened(keyring)) == "kind"
-    assert field_of(unknown, opened(keyring)) == "key"
-
-
-def test_seals_of_a_former_key_hold_after_a_rotation(keyring: Keyring) -> None:
-    """The request is answered with the new one."""
-    request = opened(keyring)
-    rotated = keyring.rotated([1])
-
-    done = answered(rotated, request)
-
-    verify_request(rotated, done)
-    assert done.seal is not None
-    assert done.decisions[0].seal is not None
-    assert (done.seal.kid, done.decisions[0].seal.kid) == (1, 2)
-
-
-def test_a_seal_that_is_there_is_kept(keyring: Keyring) -> None:
-    """Sealing again changes nothing."""
-    done = answered(keyring, opened(keyring))
-
-    assert with_answer_seals(keyring, done) == done
-    assert with_answer_seals(keyring, opened(keyring)) == opened(keyring)
+    assert found_wrong(pending(), stranger) == "kind"
+    assert found_wrong(pending(), retired) == "key"

@@ -1,8 +1,10 @@
-"""Calls that type-check, and to what; never run, read by mypy and pyright."""
+"""What has to type-check, and to which types; checked by mypy and pyright, never run."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import assert_type
 
 from pydantic import BaseModel
@@ -10,138 +12,202 @@ from pydantic import BaseModel
 from signoff import (
     ApprovalRejected,
     Client,
+    Done,
+    Evidence,
     Flow,
     HumanFeedbackResult,
-    and_,
+    NotDone,
+    Policy,
+    Request,
+    Unknown,
     human_feedback,
     keyed,
     listen,
     once,
-    or_,
     require_approval,
     router,
     start,
-    testing,
+    to_thread,
+    together,
 )
-from signoff.model.request import Request
-from signoff.model.run import Run
+from signoff.testing import TestingClient
+
+
+class Receipt(BaseModel):
+    """What a payment returns."""
+
+    number: int
 
 
 @require_approval
-def bare(vendor: str, amount: Decimal) -> int:
-    """A sync function, without parentheses."""
-    return len(vendor) + int(amount)
+def bare(vendor: str, amount: Decimal) -> Receipt:
+    """Pay, with the defaults."""
+    return Receipt(number=int(amount) + len(vendor))
 
 
-@require_approval(action="Pay {amount}", risk="high", live=("session",))
-async def pay(vendor: str, amount: Decimal, *, session: object = None) -> str:
-    """An async function."""
-    return f"{vendor} {amount} {session}"
+@require_approval
+async def abare(vendor: str, amount: Decimal) -> Receipt:
+    """Pay later, with the defaults."""
+    return bare(vendor, amount)
 
 
-@require_approval(risk=lambda arguments: "high" if arguments["amount"] else "low")
-def computed(amount: int) -> int:
-    """An option that is computed."""
-    return amount
+def verify(vendor: str, amount: Decimal) -> Done[Receipt] | NotDone | Unknown:
+    """Look it up."""
+    return Unknown() if vendor else NotDone() if amount else Done(Receipt(number=1))
+
+
+async def averify(vendor: str, amount: Decimal) -> Done[Receipt] | NotDone | Unknown:
+    """Look it up, later."""
+    return verify(vendor, amount)
+
+
+@require_approval(
+    action="Pay {amount} to {vendor}",
+    risk=lambda call: "high" if call["amount"] else "low",
+    assignees=lambda call: [str(call["vendor"])],
+    evidence=lambda _: [Evidence(label="a", value="b")],
+    summary=lambda call: f"to {call['vendor']}",
+    confidence=0.5,
+    sla=timedelta(minutes=30),
+    verify=verify,
+    policy=Policy(assignable=("cfo@acme.example",)),
+)
+def pay(vendor: str, amount: Decimal = Decimal(1)) -> Receipt:
+    """Pay."""
+    return bare(vendor, amount)
+
+
+@require_approval(risk="high", assignees=["cfo@acme.example"], on_reject="raise", verify=averify)
+async def apay(vendor: str, amount: Decimal) -> Receipt:
+    """Pay, later."""
+    return await abare(vendor, amount)
+
+
+@require_approval(on_reject="return", live=["session"], hidden=["card"])
+def charge(session: object, card: str) -> Receipt:
+    """Charge, and return a refusal."""
+    return bare(card, Decimal(str(session)))
 
 
 @require_approval(on_reject="return")
-def returning(amount: int) -> int:
-    """A refusal is returned."""
-    return amount
+async def acharge(card: str) -> Receipt:
+    """Charge later, and return a refusal."""
+    return await abare(card, Decimal(1))
 
 
-@require_approval(on_reject="return")
-async def returning_later(amount: int) -> int:
-    """A refusal is returned, from a coroutine."""
-    return amount
+class Till:
+    """Gated methods of every kind."""
 
+    @require_approval
+    def method(self, amount: int) -> int:
+        """Take."""
+        return amount
 
-class Desk:
-    """Methods of all kinds."""
-
-    @require_approval(name="typing.method")
-    def method(self, amount: int) -> str:
-        """A method."""
-        return str(amount)
+    @require_approval(risk="low")
+    async def amethod(self, amount: int) -> int:
+        """Take, later."""
+        return amount
 
     @classmethod
-    @require_approval(name="typing.class_method")
-    def class_method(cls, amount: int) -> str:
-        """A class method."""
-        return str(amount)
+    @require_approval
+    def of_class(cls, amount: int) -> int:
+        """Take, without a till."""
+        return amount
 
     @staticmethod
-    @require_approval(name="typing.static_method")
-    def static_method(amount: int) -> str:
-        """A static method."""
-        return str(amount)
+    @require_approval(risk="low")
+    def static(amount: int) -> int:
+        """Take, without anything."""
+        return amount
+
+    @require_approval(on_reject="return")
+    async def returning(self, amount: int) -> int:
+        """Take, or return why not."""
+        return amount
 
 
-class Order(BaseModel):
-    """A state."""
+async def calls() -> None:
+    """Every form keeps its parameters and what it returns."""
+    till = Till()
+    assert_type(bare("acme", Decimal(1)), Receipt)
+    assert_type(await abare("acme", amount=Decimal(1)), Receipt)
+    assert_type(pay("acme"), Receipt)
+    assert_type(await apay("acme", Decimal(1)), Receipt)
+    assert_type(charge(object(), "4929"), Receipt | ApprovalRejected)
+    assert_type(await acharge("4929"), Receipt | ApprovalRejected)
+    assert_type(till.method(1), int)
+    assert_type(await till.amethod(amount=1), int)
+    assert_type(Till.of_class(1), int)
+    assert_type(Till.static(1), int)
+    assert_type(await till.returning(1), int | ApprovalRejected)
 
-    total: int = 0
+
+async def around_calls(client: Client, testing: TestingClient) -> None:
+    """What wraps a gated function keeps its types as well."""
+    assert_type(keyed(pay, "inv-17")("acme"), Receipt)
+    assert_type(await keyed(apay, "inv-17")("acme", Decimal(1)), Receipt)
+    assert_type(await keyed(acharge, "inv-17")("4929"), Receipt | ApprovalRejected)
+    assert_type(
+        await together(partial(pay, "acme"), partial(Till().amethod, 1)), tuple[object, ...]
+    )
+    assert_type(await once("draw", max, 1, 2), int)
+    assert_type(await once("fetch", fetch, "a", times=2), list[str])
+    assert_type(await once("later", partial(fetch, "a", times=2)), list[str])
+    assert_type(await to_thread(pay, "acme", amount=Decimal(1)), Receipt)
+    assert_type(await client.submit(pay, "acme", Decimal(1), key="inv-17"), Request)
+    assert_type(await testing.run(apay, "acme", Decimal(1)), Receipt)
+    assert_type(await testing.run(pay, "acme", amount=Decimal(1)), Receipt)
+    assert_type(await testing.run(acharge, "4929"), Receipt | ApprovalRejected)
+    assert_type(await testing.run(Plain, topic="a"), object)
+    assert_type(await testing.run(WithModel), object)
 
 
-class Typed(Flow[Order], name="typing.typed"):
-    """A flow with a typed state."""
+async def fetch(what: str, *, times: int) -> list[str]:
+    """Fetch something that often."""
+    return [what] * times
+
+
+class State(BaseModel):
+    """The state of a flow."""
+
+    topic: str = ""
+
+
+class Plain(Flow):
+    """A flow with a dict for its state."""
 
     @start()
-    def begin(self) -> int:
-        """Steps keep their types."""
-        assert_type(self.state, Order)
-        return self.state.total
-
-    @router(begin, emit=["small", "large"])
-    def size(self, total: int) -> str:
-        """A router."""
-        return "large" if total else "small"
-
-    @listen(or_(begin, "large"))
-    @human_feedback("Well?", emit=["approved", "rejected"])
-    async def review(self, total: int) -> int:
-        """A gate."""
-        return total
-
-    @listen(and_(begin, "approved"))
-    def end(self, result: HumanFeedbackResult) -> str:
-        """A listener."""
-        return result.feedback
-
-
-class Untyped(Flow, name="typing.untyped"):
-    """A flow with a dict as its state."""
-
-    @start()
-    def begin(self) -> object:
-        """The state is a dict."""
+    def draft(self) -> str:
+        """Write."""
         assert_type(self.state, dict[str, object])
-        return self.state["id"]
+        return "Copy"
+
+    @listen(draft)
+    @human_feedback(message="Good?", emit=["approved", "rejected"])
+    def review(self, copy: str) -> str:
+        """Ask."""
+        return copy
+
+    @router(review)
+    def judge(self, result: HumanFeedbackResult) -> str:
+        """Route."""
+        assert_type(result.output, object)
+        assert_type(result.outcome, str | None)
+        return "end"
 
 
-async def calls(client: Client) -> None:
-    """What calls return."""
-    assert_type(bare("acme", Decimal(1)), int)
-    assert_type(await pay("acme", Decimal(1), session=None), str)
-    assert_type(computed(1), int)
-    assert_type(returning(1), int | ApprovalRejected)
-    assert_type(await returning_later(1), int | ApprovalRejected)
-    assert_type(Desk().method(1), str)
-    assert_type(Desk.class_method(1), str)
-    assert_type(Desk.static_method(1), str)
-    assert_type(await keyed(pay, "key")("acme", Decimal(1)), str)
-    assert_type(await once("name", bare, "acme", Decimal(1)), int)
-    assert_type(Typed().begin(), int)
-    assert_type(await Typed().review(1), int)
-    assert_type(Typed().state, Order)
-    assert_type(await client.submit(pay, "acme", Decimal(1), key="key"), Request)
-    assert_type(await client.flows.start(Typed, inputs={"total": 1}), Run)
+class WithModel(Flow[State]):
+    """A flow with a model for its state."""
+
+    @start()
+    async def draft(self) -> str:
+        """Write."""
+        assert_type(self.state, State)
+        assert_type(self.state.topic, str)
+        return self.state.topic
 
 
-async def tests() -> None:
-    """What a test's client returns."""
-    async with testing.client() as client:
-        assert_type(await client.run(pay, "acme", Decimal(1)), str)
-        assert_type(await client.run(computed, 1), int)
-        assert_type(await client.run(Typed), object)
+async def stamps_keep_types(flow: WithModel, plain: Plain) -> None:
+    """The decorators of steps change no types at all."""
+    assert_type(plain.review("a"), str)
+    assert_type(await flow.draft(), str)

@@ -1,52 +1,100 @@
-"""Calls that must not type-check: an ignore that is not needed any more is an error."""
+"""What must not type-check: each line has its error, and one that has none any more fails."""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 
-from signoff import Client, human_feedback, keyed, require_approval, start, testing
-from signoff.errors import ApprovalRejected
+from pydantic import BaseModel
+
+from signoff import (
+    Client,
+    Flow,
+    Policy,
+    human_feedback,
+    keyed,
+    once,
+    require_approval,
+    start,
+    together,
+)
+from signoff.testing import TestingClient
 
 
-@require_approval(risk="high")
-async def pay(vendor: str, amount: Decimal) -> str:
-    """Stand in for a payment."""
-    return f"{vendor} {amount}"
+@require_approval(risk="low")
+def pay(vendor: str, amount: Decimal) -> int:
+    """Pay."""
+    return len(vendor) + int(amount)
+
+
+@require_approval
+async def apay(vendor: str, amount: Decimal) -> int:
+    """Pay, later."""
+    return pay(vendor, amount)
 
 
 @require_approval(on_reject="return")
-def refund(amount: int) -> int:
-    """Stand in for another."""
-    return amount
+def charge(card: str) -> int:
+    """Charge, and return a refusal."""
+    return len(card)
 
 
-class Desk:
-    """A method under a gate."""
+class Till:
+    """A gated method."""
 
-    @require_approval(name="typing.rejected")
-    def method(self, amount: int) -> str:
-        """Keep its parameters."""
-        return str(amount)
-
-
-require_approval(risk="huge")  # type: ignore[call-overload]  # no such risk
-require_approval(on_reject="ignore")  # type: ignore[call-overload]  # no such way
-require_approval(colour="red")  # type: ignore[call-overload]  # no such option
-human_feedback()  # type: ignore[call-arg]  # a gate has a question
-human_feedback("?", risk="huge")  # type: ignore[arg-type]  # no such risk
-start(7)  # type: ignore[arg-type]  # no condition
+    @require_approval
+    def take(self, amount: int) -> int:
+        """Take."""
+        return amount
 
 
-async def calls(client: Client) -> None:
-    """Arguments keep their types through every gate."""
-    await pay("acme")  # type: ignore[call-arg]  # amount is missing
-    await pay("acme", "9")  # type: ignore[arg-type]  # amount is a Decimal
-    await keyed(pay, "key")("acme", 9.5)  # type: ignore[arg-type]  # amount is a Decimal
-    await keyed(pay, 7)("acme", Decimal(9))  # type: ignore[arg-type]  # a key is text
-    Desk().method("9")  # type: ignore[arg-type]  # amount is an int
-    total: int = refund(1)  # type: ignore[assignment]  # it may be a refusal
-    refusal: ApprovalRejected = refund(1)  # type: ignore[assignment]  # it may be a number
-    await client.hitl.comment(request_id=str(total), text=str(refusal))
-    await client.hitl.approve(reason="yes")  # type: ignore[call-arg]  # which request?
-    async with testing.client(reviewers=["cfo"]) as test:  # type: ignore[list-item]  # no reviewer
-        await test.run(pay, "acme")  # type: ignore[call-overload]  # amount is missing
+class State(BaseModel):
+    """The state of a flow."""
+
+    topic: str = ""
+
+
+class WithModel(Flow[State]):
+    """A flow with a model for its state."""
+
+    @start()
+    def draft(self) -> str:
+        """Write."""
+        return self.state.author  # type: ignore[attr-defined, no-any-return]  # the model has none
+
+
+async def wrong_arguments(testing: TestingClient) -> None:
+    """The parameters of a gated function are still checked."""
+    pay("acme", "nine")  # type: ignore[arg-type]  # no Decimal
+    pay("acme")  # type: ignore[call-arg]  # too few
+    await apay(1, Decimal(1))  # type: ignore[arg-type]  # no str
+    Till().take("one")  # type: ignore[arg-type]  # no int
+    Till().take(1, 2)  # type: ignore[call-arg]  # too many
+    keyed(pay, "k")("acme", 9)  # type: ignore[arg-type]  # no Decimal
+    keyed(pay, 17)  # type: ignore[arg-type]  # a key is a text
+    await once("a", pay, "acme")  # type: ignore[call-overload]  # too few
+    await testing.run(apay, "acme", "nine")  # type: ignore[call-overload]  # no Decimal
+
+
+async def wrong_results() -> None:
+    """What a gated function returns is still known."""
+    first: str = pay("acme", Decimal(1))  # type: ignore[assignment]  # an int
+    second: int = apay("acme", Decimal(1))  # type: ignore[assignment]  # not awaited
+    third: int = charge("4929")  # type: ignore[assignment]  # or a refusal
+    fourth: tuple[int] = await together(partial(pay, "a", Decimal(1)))  # type: ignore[assignment]  # of objects
+    assert [first, second, third, fourth]
+
+
+def wrong_options(client: Client) -> None:
+    """Options are checked where they are written."""
+    require_approval(risk="huge")  # type: ignore[call-overload]  # no risk
+    require_approval(on_reject="ignore")  # type: ignore[call-overload]  # no such way
+    require_approval(on_drift="run")  # type: ignore[call-overload]  # no such way
+    require_approval(evidence=["fact"])  # type: ignore[list-item]  # no Evidence
+    require_approval(quorum=2)  # type: ignore[call-overload]  # no such option
+    require_approval("Pay?")  # type: ignore[call-overload]  # no function
+    human_feedback(emit=["approved"])  # type: ignore[call-arg]  # no message
+    Policy(risk="huge")  # type: ignore[arg-type]  # no risk
+    client.hitl.approve("req_1")  # type: ignore[call-arg, unused-coroutine]  # by name only

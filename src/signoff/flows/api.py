@@ -14,11 +14,10 @@ from signoff.bell import Bell
 from signoff.errors import (
     CodecError,
     ConfigurationError,
-    RunError,
     SealInvalidError,
     StaleWriteError,
 )
-from signoff.flows.executor import Executor, NewRun
+from signoff.flows.executor import Executor, NewRun, id_taken
 from signoff.flows.flow import Flow, stored_name
 from signoff.model.changes import Changes, Signal, SignalKind, Task
 from signoff.model.run import TERMINAL, Run, RunStatus
@@ -71,13 +70,9 @@ class Flows:
         try:
             await self._executor.store(new)
         except StaleWriteError as error:
-            key = new.run.record.key
-            if key is None:
+            if new.run.record.key is None:
                 raise
-            raise RunError(
-                new.run_id,
-                f"refused: a run of {new.run.record.flow_name} with {key!r} is still open",
-            ) from error
+            raise id_taken(new.run.record) from error
 
     async def get(self, run_id: str) -> Run:
         """
@@ -95,7 +90,7 @@ class Flows:
         Raises:
             NotFoundError: There is none.
         """
-        with anyio.move_on_after(timeout.total_seconds() if timeout else None):
+        with anyio.move_on_after(None if timeout is None else timeout.total_seconds()):
             heard = self._bell.rings
             while (await self.get(run_id)).status not in TERMINAL:
                 await self._bell.wait(_POLL_SECONDS, after=heard)

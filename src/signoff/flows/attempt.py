@@ -26,7 +26,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 from typing_extensions import override
 
 from signoff.context import Scope, Suspend
-from signoff.errors import ApprovalRejected, CodecError, ConfigurationError
+from signoff.errors import ApprovalRejected, CodecError, ConfigurationError, RunError
 from signoff.flows.asking import Asking
 from signoff.flows.calls import WAITS, Answer, CallKey, Calls, Permit, Plan, Settled
 from signoff.flows.drafts import call_digest
@@ -58,7 +58,13 @@ class Children(Protocol):
     async def begin(
         self, flow: object, inputs: Mapping[str, object], *, parent: Session, step: str
     ) -> Begun:
-        """Return a child run, claimed by this process, for the parent's own commit."""
+        """
+        Return a child run, claimed by this process, for the parent's own commit.
+
+        Raises:
+            ValueError: An input does not fit the child's state.
+            RunError: A run with the id that it is given is open.
+        """
         ...
 
     async def drive(self, begun: Begun, flow: object) -> None:
@@ -229,18 +235,22 @@ class Attempt(Scope):
         calls.met.add(key)
         if found is not None and found.status == "done":
             return Settled(calls.codec.from_tree(found.result, path=name))
-        child_run_id = found.child_run_id if found else await self._begun(flow, inputs, key)
-        return await self._child_end(key, child_run_id)
+        if found is not None:
+            return await self._child_end(key, found.child_run_id)
+        return await self._begun(flow, inputs, key)
 
-    async def _begun(self, flow: object, inputs: Mapping[str, object], key: CallKey) -> str:
+    async def _begun(self, flow: object, inputs: Mapping[str, object], key: CallKey) -> Answer:
         _, name, digest, nth = key
-        begun = await self.children.begin(
-            flow, inputs, parent=self.session, step=self.occurrence_id
-        )
+        try:
+            begun = await self.children.begin(
+                flow, inputs, parent=self.session, step=self.occurrence_id
+            )
+        except (RunError, ValueError) as refused:
+            return Settled(error=refused)
         call = Call(kind="child", name=name, digest=digest, nth=nth, child_run_id=begun.run_id)
         await self._calls.write(Plan(calls=[call], parts=[begun]))
         await self.children.drive(begun, flow)
-        return begun.run_id
+        return await self._child_end(key, begun.run_id)
 
     async def _child_end(self, key: CallKey, run_id: str) -> Answer:
         end = await self.children.end_of(run_id)

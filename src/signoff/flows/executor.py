@@ -19,6 +19,7 @@ from signoff.claims import Held
 from signoff.errors import (
     ChildRunFailed,
     RunCancelled,
+    RunError,
     SealInvalidError,
     StoreError,
 )
@@ -40,7 +41,7 @@ from signoff.flows.drafts import (
 from signoff.flows.drive import Drive, set_aside
 from signoff.flows.failures import raised_again, recorded
 from signoff.flows.flow import Flow, graph_of, state_model, stored_name
-from signoff.flows.loading import code_of, prepare
+from signoff.flows.loading import SUSPECT_DEATHS, code_of, prepare
 from signoff.flows.session import (
     Blocked,
     Lost,
@@ -120,6 +121,13 @@ def arguments_digests(call: GateCall, shop: Workshop) -> tuple[str, ...]:
             )
         )
         for kid in (kids if call.spec.hidden else kids[:1])
+    )
+
+
+def id_taken(run: Run) -> RunError:
+    """Return the error that refuses a run whose id another open run of its flow has."""
+    return RunError(
+        run.run_id, f"refused: a run of {run.flow_name} with {run.key!r} is still open"
     )
 
 
@@ -274,6 +282,19 @@ class Executor(Children):
         await self.drive_held(held)
         return True
 
+    async def is_suspect(self, run_id: str) -> bool:
+        """
+        Return whether so many workers in a row ended while they had this run that it may be why.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        claim = await self.shop.store.claim(run_id)
+        if claim is None or claim.live:
+            return False
+        run = (await self.shop.store.run(run_id)).record
+        return claim.fencing - run.fencing >= SUSPECT_DEATHS
+
     async def _is_ours_to_advance(self, run_id: str) -> bool:
         """Return whether this process has the code, or needs none because the run is to end."""
         run = (await self.shop.store.run(run_id)).record
@@ -357,7 +378,7 @@ class Executor(Children):
         self, flow: object, inputs: Mapping[str, object], *, parent: Session, step: str
     ) -> NewRun:
         """Return a child run, claimed by this process, for the parent's own commit."""
-        return await self.new_flow_run(
+        new = await self.new_flow_run(
             cast("Flow[object]", flow),
             inputs,
             requester=parent.run.requester,
@@ -365,6 +386,10 @@ class Executor(Children):
             parent=parent,
             step=step,
         )
+        run = new.run.record
+        if run.key and await self.shop.store.run_by_key(run.flow_name, run.key):
+            raise id_taken(run)
+        return new
 
     @override
     async def drive(self, begun: Begun, flow: object) -> None:

@@ -23,6 +23,9 @@ from signoff.security.hidden import decrypt
 MAX_DEATHS: Final = 10
 """How often in a row a claim on a run may end without a commit before the run is set aside."""
 
+SUSPECT_DEATHS: Final = MAX_DEATHS // 2
+"""From how many such ends on a run is driven only while no other suspect is."""
+
 Results = dict[str, HumanFeedbackResult]
 """What a run's gates came to, by occurrence."""
 

@@ -10,7 +10,7 @@ from typing import Generic, Literal, TypeVar
 from signoff.model.policy import Policy, Risk
 from signoff.model.request import Choice, Evidence
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Arguments = Mapping[str, object]
 """The arguments of a gated call by name, without those that are live."""
@@ -20,7 +20,7 @@ OnDrift = Literal["block", "ask", "use_approved"]
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
+class Done(Generic[T_co]):
     """
     What a gate's `verify` returns when the effect did happen.
 
@@ -28,7 +28,7 @@ class Done(Generic[T]):
         result: What the call would have returned.
     """
 
-    result: T
+    result: T_co
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class FeedbackSpec:
     on_expiry: str | None = None
     assignees: tuple[str, ...] = ()
     assign_from_input: str | None = None
-    metadata: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
     evidence: Sequence[Evidence] = ()
     policy: Policy = field(default_factory=Policy)
 

@@ -158,7 +158,7 @@ def decide(request: Request, command: Command, now: datetime) -> Transition:
             return _cancel(request, command, now)
         case Expire():
             return _expire(request, now)
-        case Reassign():
+        case _:
             return _reassign(request, command, now)
 
 
