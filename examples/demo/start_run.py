@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import anyio
+
 from flow import ContentApproval, make_client
 
 

@@ -19,7 +19,6 @@ from signoff.flows.session import Workshop
 from signoff.health import Health, gather_health
 from signoff.hitl import Counter, Hitl, Who
 from signoff.hosting import Asker, Hosting
-from signoff.model.changes import Task
 from signoff.model.decision import Proof
 from signoff.model.policy import Policy
 from signoff.outbox import Outbox
@@ -83,8 +82,8 @@ class Machinery:
         """Put everything together; nothing is read or written yet."""
         self._setup = setup
         store, keyring, bell = setup.store, setup.keyring, setup.bell
-        store.hand_tasks_to(_Sink(setup.engine, bell))
-        ledger = Ledger(store, keyring, setup.on_event)
+        store.hand_tasks_to(setup.engine)
+        ledger = Ledger(store, keyring, on_event=setup.on_event, bell=bell)
         desk = Desk(ledger, tuple(setup.notifiers.values()))
         self.keeper = Keeper(store, holder=secrets.token_hex(8), lease=setup.lease)
         shop = Workshop(
@@ -170,19 +169,6 @@ class Machinery:
                 " medium risk only, on token and sender; set the inbox's trusted_server="
             )
         return found
-
-
-class _Sink:
-    """Gives tasks to the engine and wakes who waits in this process."""
-
-    def __init__(self, engine: Engine, bell: Bell) -> None:
-        self._engine = engine
-        self._bell = bell
-
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Take over tasks whose commit is made."""
-        self._engine.submit(tasks)
-        self._bell.ring()
 
 
 def _reply_proof(inbox: Inbox | None) -> Proof:

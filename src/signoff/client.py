@@ -277,13 +277,15 @@ class Client(Host):
         """
         Do all that is ready or due now: runs, deadlines, deliveries, one poll of the inbox; repeat.
 
-        Never waits for humans, later retries or other processes. Failed runs raise nothing here.
+        Never waits for humans, later retries or other processes. Failed runs raise nothing here,
+        and what could not be done for want of a server or of the disk is in the report.
 
         Returns:
             What was done.
 
         Raises:
             DrainLimit: There was still work after 1,000 passes.
+            StoreError: The store cannot say what is to be done.
         """
         return await self._machinery.worker.drain()
 

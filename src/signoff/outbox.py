@@ -224,11 +224,11 @@ class Outbox:
             )
         try:
             request = self._typed(await self._desk.load(delivery.request_id))
-            if delivery.kind == "request" and request.status != "pending":
-                return delivery.model_copy(
-                    update={"status": "dropped", "last_error": f"the request was {request.status}"}
-                )
-            message_id = await notifier.send(await self._outgoing(delivery, request))
+            row = await self._store.token(delivery.token_id) if delivery.token_id else None
+            why = _why_needless(delivery, row, request)
+            if why:
+                return delivery.model_copy(update={"status": "dropped", "last_error": why})
+            message_id = await notifier.send(await self._outgoing(delivery, row, request))
         except (NotifyError, StoreError):
             raise
         except SealInvalidError as error:
@@ -255,9 +255,10 @@ class Outbox:
             update={"status": "waiting", "not_before": now + pause, "last_error": str(error)}
         )
 
-    async def _outgoing(self, delivery: Delivery, request: Request) -> Outgoing:
+    async def _outgoing(
+        self, delivery: Delivery, row: TokenRow | None, request: Request
+    ) -> Outgoing:
         ceiling = highest_risk("email", self._reply_proof)
-        row = await self._store.token(delivery.token_id) if delivery.token_id else None
         if row is not None:
             _check_addressee(delivery, row, request)
         return Outgoing(
@@ -285,6 +286,15 @@ class Outbox:
 
     def _fared(self, name: str) -> NotifierHealth:
         return self.health.get(name, NotifierHealth())
+
+
+def _why_needless(delivery: Delivery, row: TokenRow | None, request: Request) -> str:
+    """Return why nobody needs a delivery any more; empty if somebody does."""
+    if delivery.kind == "request" and request.status != "pending":
+        return f"the request was {request.status}"
+    if row is not None and row.revoked_at is not None:
+        return "somebody else was asked instead"
+    return ""
 
 
 def _check_addressee(delivery: Delivery, row: TokenRow, request: Request) -> None:

@@ -106,6 +106,7 @@ class Worker:
 
         Raises:
             DrainLimit: There was still work after `MAX_PASSES` passes.
+            StoreError: The store cannot say what is to be done.
         """
         report = DrainReport()
         while report.passes < MAX_PASSES:

@@ -53,7 +53,7 @@ async def test_after_a_lasting_failure_nothing_can_be_read_or_written() -> None:
         for _ in range(2):
             with pytest.raises(StoreUnavailableError):
                 await store.commit(Changes(handled=("key",)))
-            with pytest.raises(StoreUnavailableError, match="since commit 1 failed"):
+            with pytest.raises(StoreUnavailableError, match="nothing goes any more since commit 1"):
                 await store.was_handled("key")
         assert store.commits == 1
         assert not await inner.was_handled("key")
@@ -66,6 +66,18 @@ async def test_after_a_passing_failure_everything_goes_on() -> None:
             await store.commit(Changes(handled=("key",)))
         await store.commit(Changes(handled=("key",)))
         assert await store.was_handled("key")
+
+
+async def test_it_can_be_told_to_fail_at_once() -> None:
+    """As when the process dies outside of any commit."""
+    async with FaultyStore(MemoryStore(), lasting=False) as store:
+        await store.commit(Changes(handled=("key",)))
+        store.fail()
+        assert store.failed
+        with pytest.raises(StoreUnavailableError, match="since commit 1"):
+            await store.commit(Changes(handled=("other",)))
+        with pytest.raises(StoreUnavailableError):
+            await store.was_handled("key")
 
 
 async def test_a_refused_commit_fails_all_the_same() -> None:

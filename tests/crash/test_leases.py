@@ -367,6 +367,7 @@ async def test_a_message_whose_sender_was_killed_is_counted_and_sent_again(
     await scene.drain_until(lambda: len(HERE.lines("sent")) == sent)
     (delivery,) = await scene.client._store.deliveries(request.request_id)
     assert (delivery.status, delivery.attempts, delivery.unknown) == ("sent", 2, 1)
+    assert (await scene.client.health()).uncertain == {delivery.delivery_id: 1}
     assert set(HERE.lines("sent")) == {delivery.message_id}
 
 

@@ -13,14 +13,17 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from signoff import Client, Flow, listen, start
+from signoff.model.changes import Acquire, Changes
 from signoff.security.keyring import Keyring
-from signoff.stores.sqlite import SQLiteStore
+from signoff.stores import MemoryStore, SQLiteStore
 
 CheckBooks = Callable[[Path], None]
 
@@ -86,6 +89,50 @@ def test_a_kill_in_one_run_leaves_the_others_finishing(
         assert "10 workers in a row ended" in stuck[0]["blocked_detail"]
         assert lives == 11
     check_books(path)
+
+
+class Watched(Flow, name="one_of_many.watched"):
+    """A step that notes how many are in it at once."""
+
+    @start()
+    async def only(self) -> None:
+        """Be there for a while."""
+        PRESENT.add(self.flow_id)
+        MOST.append(len(PRESENT))
+        for _ in range(100):
+            await checkpoint()
+        PRESENT.discard(self.flow_id)
+
+
+PRESENT: set[str] = set()
+MOST: list[int] = []
+
+
+@pytest.mark.parametrize(("deaths", "alone"), [(4, False), (5, True)])
+@pytest.mark.parametrize("serving", [False, True])
+async def test_runs_whose_workers_died_often_are_driven_one_by_one(
+    deaths: int, alone: bool, serving: bool
+) -> None:
+    """From the fifth death in a row on, so that the one that kills is found; else all at once."""
+    MOST.clear()
+    store = MemoryStore()
+    async with Client(store) as client:
+        runs = [await client.flows.start(Watched) for _ in range(4)]
+        for run in runs:
+            for number in range(1, deaths + 1):
+                died = Acquire(
+                    subject=run.run_id, holder="dead", fencing=number, lease=timedelta(0)
+                )
+                await store.commit(Changes(claims=(died,)))
+        if serving:
+            async with client.serving():
+                for run in runs:
+                    await client.flows.wait(run.run_id, timeout=timedelta(seconds=20))
+        else:
+            await client.drain()
+        ends = {(await client.flows.get(run.run_id)).status for run in runs}
+    assert ends == {"completed"}
+    assert (max(MOST) == 1) is alone
 
 
 async def begin(path: Path, keys: Keyring, how: str) -> None:

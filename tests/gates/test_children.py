@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import anyio
 import pytest
+from pydantic import BaseModel
 
-from signoff import Flow, require_approval, start
+from signoff import Flow, require_approval, start, testing
 from signoff.errors import ChildRunFailed, ConfigurationError, RunCancelled
 from signoff.model.request import Request
 from signoff.model.run import Run
+from signoff.stores import MemoryStore
 from signoff.testing import TestingClient
 
 CFO = "cfo@acme.example"
@@ -147,6 +150,53 @@ async def test_inputs_that_cannot_be_stored_are_an_error_at_the_call(
     assert not await client.flows.list(flow=Child)
 
 
+async def test_inputs_that_do_not_fit_the_childs_state_are_an_error_at_the_call(
+    client: TestingClient,
+) -> None:
+    """The step may catch it, and the run is none the worse for it."""
+
+    class Model(BaseModel):
+        amount: int = 0
+
+    class Strict(Flow[Model], name="signoff tests: strict child"):
+        @start()
+        def step(self) -> int:
+            return self.state.amount
+
+    class Parent(Flow):
+        @start()
+        async def step(self) -> str:
+            try:
+                await Strict().kickoff_async({"amount": "many"})
+            except ValueError as error:
+                return str(error)
+            return "fits"
+
+    run = await started(client, Parent)
+
+    assert run.status == "completed"
+    assert "amount" in str(run.output)
+
+
+async def test_a_child_whose_checkpoint_was_changed_blocks_its_parent() -> None:
+    """Its output is not believed."""
+    store = MemoryStore()
+    async with testing.client(store=store) as client:
+        run = await started(client, SyncParent)
+        (request,) = await pending(client)
+        await client.hitl.approve(request_id=request.request_id, reviewer=CFO)
+        (child,) = await client.flows.list(flow=Child)
+        await client._machinery.executor.advance(child.run_id)
+        row = store._runs.rows[child.run_id]
+        odd = row.body.replace(b"signoff tests: child", b"signoff tests: chile")
+        store._runs.rows[child.run_id] = replace(row, body=odd)
+        await client.drain()
+        run = await client.flows.get(run.run_id)
+
+    assert (run.status, run.blocked_reason) == ("blocked", "seal_invalid")
+    assert run.blocked_detail == f"{child.run_id}: flow_name"
+
+
 async def test_a_child_begun_with_other_inputs_is_drift(client: TestingClient) -> None:
     """The run blocks, and no second child is begun."""
     amounts = iter((5, 6))
@@ -159,7 +209,10 @@ async def test_a_child_begun_with_other_inputs_is_drift(client: TestingClient) -
     run = await answer(client, await started(client, Parent))
 
     assert (run.status, run.blocked_reason) == ("blocked", "drift")
-    assert run.blocked_detail == "signoff tests: child was begun with other inputs"
+    assert run.blocked_detail == (
+        "the step had called signoff tests: child,"
+        ' and its replay called signoff tests: child with {"amount":6}'
+    )
     assert len(await client.flows.list(flow=Child)) == 1
 
 

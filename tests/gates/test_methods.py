@@ -1,10 +1,10 @@
-"""Gates on methods of every kind, and on steps."""
+"""Gates on methods of every kind, on steps, and in the wrong place."""
 
 from __future__ import annotations
 
 import pytest
 
-from signoff import Flow, listen, require_approval, start
+from signoff import Flow, keyed, listen, require_approval, start
 from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.testing import TestingClient
@@ -77,3 +77,34 @@ async def test_a_method_of_the_flow_itself_is_gated(client: TestingClient) -> No
     run = await approve(client, run, request)
 
     assert run.output == "paid 4"
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_keyed_call_in_a_step_is_refused(client: TestingClient, is_async: bool) -> None:
+    """It would hold the run while it waits, and a step needs no key."""
+
+    @require_approval
+    async def apay(amount: int) -> int:
+        return amount
+
+    @require_approval
+    def pay(amount: int) -> int:
+        return amount
+
+    class Async(Flow):
+        @start()
+        async def step(self) -> int:
+            return await keyed(apay, "inv-17")(5)
+
+    class Sync(Flow):
+        @start()
+        def step(self) -> int:
+            return keyed(pay, "inv-17")(5)
+
+    run = await client.flows.start(Async if is_async else Sync)
+    await client.drain()
+    run = await client.flows.get(run.run_id)
+
+    assert run.failure is not None
+    assert "waits for its answer, and a step does not" in run.failure.message
+    assert not await client.hitl.list_requests()

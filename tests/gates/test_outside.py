@@ -14,11 +14,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from signoff import (
     ApprovalRejected,
     Client,
-    Flow,
     keyed,
     require_approval,
     set_default_client,
-    start,
     to_thread,
 )
 from signoff.errors import ConfigurationError, KeyConflict, NotServing
@@ -329,27 +327,3 @@ async def test_a_sync_call_on_an_event_loop_is_refused(office: Office) -> None:
         for call in (payment.pay, keyed(payment.pay, "inv-17")):
             with pytest.raises(ConfigurationError, match="would block this event loop"):
                 call(5)
-
-
-@pytest.mark.parametrize("is_async", [True, False])
-async def test_a_keyed_call_in_a_step_is_refused(office: Office, is_async: bool) -> None:
-    """It would hold the run while it waits, and a step needs no key."""
-    payment = Payment()
-
-    class Async(Flow):
-        @start()
-        async def step(self) -> str:
-            return str(await keyed(payment.apay, "inv-17")(5))
-
-    class Sync(Flow):
-        @start()
-        def step(self) -> str:
-            return str(keyed(payment.pay, "inv-17")(5))
-
-    run = await office.client.flows.start(Async if is_async else Sync)
-    await office.client.drain()
-    run = await office.client.flows.get(run.run_id)
-
-    assert run.failure is not None
-    assert "waits for its answer, and a step does not" in run.failure.message
-    assert not await office.client.hitl.list_requests()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from signoff.bell import Bell
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes
 from signoff.model.request import AuditHead
@@ -49,12 +50,30 @@ class Event:
 
 
 class Ledger:
-    """The store's one writer of requests, runs and their audit entries."""
+    """
+    The store's one writer of requests, runs and their audit entries.
 
-    def __init__(self, store: Store, keyring: Keyring, on_event: OnEvent | None = None) -> None:
+    Attributes:
+        store: Where they are.
+        keyring: What the entries are made with.
+    """
+
+    def __init__(
+        self, store: Store, keyring: Keyring, *, on_event: OnEvent | None = None, bell: Bell
+    ) -> None:
+        """
+        Take what is written with.
+
+        Args:
+            store: Where the entries go.
+            keyring: Which makes their MACs.
+            on_event: Hears of each entry.
+            bell: Rings after each commit.
+        """
         self.store = store
         self.keyring = keyring
         self._on_event = on_event
+        self._bell = bell
 
     def entry(self, stream: str, head: AuditHead, event: Event) -> tuple[AuditEntry, AuditHead]:
         """Return the next entry of a stream and the head that it makes. Writes nothing."""
@@ -94,13 +113,14 @@ class Ledger:
 
     async def commit(self, changes: Changes) -> None:
         """
-        Commit `changes`, then tell the listener of each entry in them.
+        Commit `changes`, then wake who waits and tell the listener of each entry in them.
 
         Raises:
             StaleWriteError: As `Store.commit` does; nothing was written and nobody was told.
             StoreUnavailableError: Likewise.
         """
         await self.store.commit(changes)
+        self._bell.ring()
         if self._on_event is None:
             return
         for entry in changes.audit:

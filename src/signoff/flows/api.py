@@ -24,6 +24,8 @@ from signoff.model.run import TERMINAL, Run, RunStatus
 from signoff.ports import RunQuery
 
 _POLL_SECONDS: Final = 1.0
+_AT_WORK: Final[tuple[RunStatus, ...]] = ("ready", "suspended")
+"""What is stored of a run that somebody drives just now, until it rests again."""
 
 
 class Flows:
@@ -112,13 +114,13 @@ class Flows:
             flow: Only of this class, under the name that it has now.
             limit: How many are looked at, at the most.
         """
-        query = RunQuery(
-            status="ready" if status == "running" else status,
-            flow_name=stored_name(flow) if flow else None,
-            limit=limit,
-        )
-        found = [await self._as_it_stands(one.record) for one in await self._store.runs(query)]
-        return tuple(run for run in found if status in {None, run.status})
+        name = stored_name(flow) if flow else None
+        found: list[Run] = []
+        for stored in _AT_WORK if status == "running" else (status,):
+            query = RunQuery(status=stored, flow_name=name, limit=limit)
+            found += [await self._as_it_stands(one.record) for one in await self._store.runs(query)]
+        found.sort(key=lambda run: (run.created_at, run.run_id))
+        return tuple(run for run in found if status in {None, run.status})[:limit]
 
     async def cancel(self, run_id: str, *, by: str | None = None) -> Run:
         """
@@ -169,7 +171,7 @@ class Flows:
             # A process without the types, or a row that was tampered with, shows no output.
             with suppress(CodecError, SealInvalidError):
                 return run.with_output(await self._executor.output(run.run_id))
-        if run.status == "ready":
+        if run.status in _AT_WORK:
             claim = await self._store.claim(run.run_id)
             if claim is not None and claim.live:
                 return run.model_copy(update={"status": "running"})

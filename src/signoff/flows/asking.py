@@ -109,17 +109,25 @@ class Asking:
         return self.calls.codec.dump(shown, path=call.spec.name)
 
     async def _new(self, call: GateCall, payload_json: str, plan: Plan) -> Answer:
-        spec, unmet = call.spec, self.calls.unmet()
+        spec = call.spec
+        unmet = () if self.lenient else self.calls.unmet()
         if not self.calls.occurrence.live:
             return WAITS
         same_gate = [each for each in unmet if each.name in {spec.name, *spec.aliases}]
-        if same_gate and not self.lenient:
+        if same_gate and spec.on_drift != "block":
             return await self._drifted(call, payload_json, same_gate[0], plan)
-        if unmet and not self.lenient:
-            # Perhaps a sibling task comes to the unmet call yet; until then nothing new is asked.
-            self.deferred = self.deferred or f"{spec.name} with {payload_json}"
-            return WAITS
+        if unmet:
+            return self.put_off(f"{spec.name} with {payload_json}")
         return await self._ask(call, payload_json, plan)
+
+    def put_off(self, what: str) -> Waits:
+        """
+        Leave a new call alone while journaled ones are not met.
+
+        Perhaps a sibling task comes to those yet. If not, the replay has drifted.
+        """
+        self.deferred = self.deferred or what
+        return WAITS
 
     async def _ask(
         self, call: GateCall, payload_json: str, plan: Plan, *, drifts: int = 0, note: str = ""
@@ -170,19 +178,14 @@ class Asking:
 
     async def _drifted(self, call: GateCall, payload_json: str, old: Call, plan: Plan) -> Answer:
         """Deal with a replay that calls with other arguments than `old`."""
-        policy = call.spec.on_drift
-        if policy == "use_approved" or (policy == "ask" and old.status == "started"):
+        if call.spec.on_drift == "use_approved" or old.status == "started":
             # What may have happened is settled first, whatever the arguments are by now.
             self.calls.met.add(call_key(old))
             return await self._known(call, old, payload_json, plan)
+        if old.drifts == MAX_DRIFTS:
+            return self.put_off(f"{call.spec.name} with {payload_json}")
         session = self.calls.session
         request = await request_of(self.calls, old.request_id, old)
-        if policy == "block" or old.drifts == MAX_DRIFTS:
-            return self.calls.block(
-                "drift",
-                f"{call.spec.name} was asked about {request.payload_json}"
-                f" and the replay calls it with {payload_json}",
-            )
         if request.status == "pending":
             command = Cancel(by="flow", reason="superseded", channel="timer")
             plan.parts.append(

@@ -26,7 +26,13 @@ from anyio.lowlevel import EventLoopToken, current_token
 from typing_extensions import override
 
 from signoff.context import Scope, Suspend
-from signoff.errors import ApprovalRejected, CodecError, ConfigurationError, RunError
+from signoff.errors import (
+    ApprovalRejected,
+    CodecError,
+    ConfigurationError,
+    RunError,
+    SealInvalidError,
+)
 from signoff.flows.asking import Asking
 from signoff.flows.calls import WAITS, Answer, CallKey, Calls, Permit, Plan, Settled
 from signoff.flows.drafts import call_digest
@@ -220,24 +226,25 @@ class Attempt(Scope):
 
     async def _child(self, flow: object, inputs: Mapping[str, object]) -> Answer:
         calls, name = self._calls, self.children.name_of(flow)
-        digest = call_digest(calls.codec.dump(dict(inputs), path="inputs"))
+        inputs_json = calls.codec.dump(dict(inputs), path="inputs")
+        digest = call_digest(inputs_json)
         key = calls.next_key("child", name, digest)
         calls.count("child", name, digest)
         found = calls.find(key)
         if found is None:
-            unmet = () if self.lenient else calls.unmet()
-            if any(each.name == name for each in unmet):
-                return calls.block("drift", f"{name} was begun with other inputs")
-            if unmet:
-                self._asking.deferred = self._asking.deferred or name
-            if unmet or not calls.occurrence.live:
+            if not self.lenient and calls.unmet():
+                return self._asking.put_off(f"{name} with {inputs_json}")
+            if not calls.occurrence.live:
                 return WAITS
         calls.met.add(key)
-        if found is not None and found.status == "done":
-            return Settled(calls.codec.from_tree(found.result, path=name))
-        if found is not None:
+        try:
+            if found is None:
+                return await self._begun(flow, inputs, key)
+            if found.status == "done":
+                return Settled(calls.codec.from_tree(found.result, path=name))
             return await self._child_end(key, found.child_run_id)
-        return await self._begun(flow, inputs, key)
+        except SealInvalidError as error:
+            return calls.block("seal_invalid", f"{error.record_id}: {error.field}")
 
     async def _begun(self, flow: object, inputs: Mapping[str, object], key: CallKey) -> Answer:
         _, name, digest, nth = key

@@ -88,22 +88,10 @@ class Told:
 
     async def _catch_up(self) -> None:
         """Look for answers whose signal was consumed by a drive that did not get further."""
-        ended = {
-            (one.occurrence_id, subject)
-            for one in self._suspended()
-            for subject in sorted(_waits_for(one))
-            if await self._has_ended(subject)
-        }
-        self._news |= ended
-        open_doubts = {
-            (one.occurrence_id, call.doubt_request_id)
-            for one in self._suspended()
-            for call in one.calls
-            if call.status == "started" and call.doubt_request_id
-        }
-        if open_doubts <= ended and _is_in_doubt(self.blocked):
-            # The answer was taken, and then the process died with the call begun once more.
-            self.blocked = None
+        for one in self._suspended():
+            for subject in sorted(_waits_for(one)):
+                if await self._has_ended(subject):
+                    self._news.add((one.occurrence_id, subject))
 
     async def _has_ended(self, subject: str) -> bool:
         shop = self.session.shop
@@ -145,7 +133,7 @@ class Told:
         doubts = {
             call.doubt_request_id for one in self.session.journal.values() for call in one.calls
         }
-        if request_id in doubts and _is_in_doubt(self.blocked):
+        if request_id in doubts and self.blocked is not None and self.blocked.reason == "in_doubt":
             self.blocked = None
 
     def _take_news(self, subject: str) -> None:
@@ -165,10 +153,6 @@ class Told:
 def distrusted(error: SealInvalidError) -> Blocked:
     """Return why a run stops in which something is not what was stored."""
     return Blocked(reason="seal_invalid", detail=f"{error.record_id}: {error.field}")
-
-
-def _is_in_doubt(blocked: Blocked | None) -> bool:
-    return blocked is not None and blocked.reason == "in_doubt"
 
 
 def _waits_for(one: Occurrence) -> set[str]:

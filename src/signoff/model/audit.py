@@ -39,7 +39,7 @@ class AuditEntry:
     kid: int
     mac: bytes
     salt: bytes = b""
-    personal: Mapping[str, str] = field(default_factory=dict)
+    personal: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def facts(self) -> dict[str, Tree]:

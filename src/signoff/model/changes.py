@@ -59,7 +59,7 @@ class Signal:
     run_id: str
     cause: str
     kind: SignalKind
-    facts: Mapping[str, Tree] = field(default_factory=dict)
+    facts: Mapping[str, Tree] = field(default_factory=dict[str, Tree])
     created_at: datetime
 
 
@@ -185,8 +185,8 @@ class Changes:
     claims: tuple[Acquire | Renew | Release, ...] = ()
     fences: tuple[Fence, ...] = ()
     handled: tuple[str, ...] = ()
-    marks: Mapping[str, str] = field(default_factory=dict)
-    key_checks: Mapping[int, str] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict[str, str])
+    key_checks: Mapping[int, str] = field(default_factory=dict[int, str])
     tasks: tuple[Task, ...] = ()
     now: datetime | None = None
     until: datetime | None = None

@@ -55,7 +55,7 @@ class HumanFeedbackResult:
     outcome: str | None
     timestamp: datetime
     method_name: str
-    metadata: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
     request_id: str = ""
     reviewer: str = ""
     channel: str = ""

@@ -73,6 +73,11 @@ class FaultyStore(Store):
         self._lasting = lasting
         self._counting = threading.Lock()
 
+    def fail(self) -> None:
+        """Fail from now on, as in a process that dies at this very instant."""
+        with self._counting:
+            self.failed = self._lasting = True
+
     @override
     async def __aenter__(self) -> Self:
         await self._store.__aenter__()
@@ -225,5 +230,5 @@ class FaultyStore(Store):
     def _working(self) -> Store:
         """Return the store that works. Raises `StoreUnavailableError` after a lasting failure."""
         if self.failed and self._lasting:
-            raise StoreUnavailableError(f"nothing goes any more since commit {self._at} failed")
+            raise StoreUnavailableError(f"nothing goes any more since commit {self.commits}")
         return self._store

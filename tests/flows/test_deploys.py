@@ -1,0 +1,407 @@
+"""Runs that outlive their code: names, other classes, other steps, other states, and poison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from pydantic import BaseModel
+
+from signoff import Flow, HumanFeedbackResult, human_feedback, listen, require_approval, start
+from signoff.codec import codec
+from signoff.errors import ConfigurationError
+from signoff.flows.flow import stored_name
+from signoff.flows.loading import MAX_DEATHS
+from signoff.gates import gate_specs
+from signoff.model.changes import Acquire, Changes, Release
+from signoff.registry import flow_classes
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from signoff.model.run import Run
+    from tests.flows.conftest import Bench
+
+
+@pytest.fixture(autouse=True)
+def _names() -> Iterator[None]:
+    """Leave the registers as they were: tests that run again define their classes again."""
+    flows, gates = dict(flow_classes._code), dict(gate_specs._code)
+    yield
+    flow_classes._code, gate_specs._code = flows, gates
+
+
+def forget(*names: str) -> None:
+    """Let this process have no code under these names, as one that has not imported it."""
+    for name in names:
+        flow_classes._code.pop(name, None)
+        gate_specs._code.pop(name, None)
+
+
+class Reviewed(Flow):
+    """A flow with a gate."""
+
+    @start()
+    @human_feedback("ok?", emit=["yes", "no"])
+    def ask(self) -> str:
+        """Ask."""
+        return "copy"
+
+    @listen("yes")
+    def publish(self, result: HumanFeedbackResult) -> object:
+        """Publish."""
+        return result.output
+
+
+def test_a_flows_stored_name_is_where_it_is_unless_pinned() -> None:
+    """A local class says so in its name."""
+
+    class Local(Flow):
+        @start()
+        def begin(self) -> None: ...
+
+    class Pinned(Flow, name="acme.pinned", aliases=["acme.old"]):
+        @start()
+        def begin(self) -> None: ...
+
+    assert stored_name(Reviewed) == f"{__name__}:Reviewed"
+    assert stored_name(Local).endswith(".<locals>.Local")
+    assert stored_name(Pinned) == "acme.pinned"
+    assert flow_classes.get("acme.old") is Pinned
+
+
+def test_a_name_is_not_inherited() -> None:
+    """Each class has its own."""
+
+    class Pinned(Flow, name="acme.parent"):
+        @start()
+        def begin(self) -> None: ...
+
+    class Derived(Pinned):
+        pass
+
+    assert stored_name(Derived).endswith("Derived")
+
+
+async def test_a_run_goes_on_under_an_alias_after_a_move(bench: Bench) -> None:
+    """The class has another name now, and remembers the old one."""
+
+    class Before(Reviewed, name="deploys.before"):
+        pass
+
+    run = await bench.start(Before)
+    forget("deploys.before")
+
+    class After(Reviewed, name="deploys.after", aliases=["deploys.before"]):
+        pass
+
+    await bench.answer("ask", "yes")
+    ended = await bench.now(run)
+    assert (ended.output, ended.flow_name) == ("copy", "deploys.before")
+
+
+async def test_another_class_cannot_take_a_name_or_an_alias(bench: Bench) -> None:
+    """Whoever defines it is told whose it is."""
+
+    class Mine(Reviewed, name="deploys.mine", aliases=["deploys.mine.old"]):
+        pass
+
+    for name in ("deploys.mine", "deploys.mine.old"):
+        with pytest.raises(ConfigurationError, match="belongs to .*Mine"):
+            type("Theirs", (Reviewed,), {}, name=name)
+
+
+async def test_what_no_process_has_the_code_of_is_left_alone_and_counted(bench: Bench) -> None:
+    """A process that only answers takes no run away from the workers, and blocks none."""
+
+    class Elsewhere(Reviewed, name="deploys.elsewhere"):
+        pass
+
+    run = await bench.start(Elsewhere)
+    forget("deploys.elsewhere")
+    await bench.answer("ask", "yes")
+    assert (await bench.now(run)).status == "suspended"
+    assert await bench.client._machinery.executor.advance(run.run_id) is False
+    assert (await bench.client.hitl.get_stats()).unclaimed == {"deploys.elsewhere": 1}
+
+    type("Elsewhere", (Reviewed,), {}, name="deploys.elsewhere")
+    await bench.go()
+    assert (await bench.now(run)).output == "copy"
+    assert (await bench.client.hitl.get_stats()).unclaimed == {}
+
+
+async def test_a_process_without_the_code_can_cancel(bench: Bench) -> None:
+    """That needs none: its requests end."""
+
+    class Elsewhere(Reviewed, name="deploys.cancelled"):
+        pass
+
+    run = await bench.start(Elsewhere)
+    forget("deploys.cancelled")
+    await bench.client.flows.cancel(run.run_id)
+    assert (await bench.now(run)).status == "cancelled"
+    assert await bench.pending() == []
+
+
+async def test_a_process_without_the_code_can_ask_for_a_retry(bench: Bench) -> None:
+    """Which a process with the code carries out."""
+    broken = [True]
+
+    class Elsewhere(Flow, name="deploys.retried"):
+        @start()
+        def begin(self) -> str:
+            if broken:
+                raise OSError("down")
+            return "done"
+
+    run = await bench.start(Elsewhere)
+    forget("deploys.retried")
+    broken.clear()
+    told = await bench.client.flows.retry(run.run_id)
+    assert told.status == "failed"
+    flow_classes.add(Elsewhere, origin="again", names=["deploys.retried"])
+    await bench.go()
+    assert (await bench.now(run)).output == "done"
+
+
+async def test_a_class_that_cannot_be_made_blocks_its_runs(bench: Bench) -> None:
+    """With what its constructor raised; with the constructor mended, a retry goes on."""
+
+    class Needy(Reviewed):
+        def __init__(self, site: str = "") -> None:
+            super().__init__()
+            if not site and not MENDED:
+                raise LookupError("no site")
+
+    MENDED.clear()
+    run = await bench.start(Needy("acme"))
+    assert run.status == "blocked"
+    assert run.blocked_reason == "code_missing"
+    assert "Needy() cannot be made: LookupError('no site')" in run.blocked_detail
+    MENDED.append(True)
+    await bench.client.flows.retry(run.run_id)
+    await bench.go()
+    await bench.answer("ask", "yes")
+    assert (await bench.now(run)).output == "copy"
+
+
+MENDED: list[bool] = []
+
+
+def deployed(**steps: Callable[..., object]) -> type[Flow]:
+    """Define a flow anew with its gate and other steps, as a deploy does."""
+
+    def ask(self: Flow) -> str:
+        return "copy"
+
+    gate = start()(human_feedback("ok?", emit=["yes", "no"])(ask))
+    return type("Deployed", (Flow,), {"ask": gate, **steps})
+
+
+async def test_a_step_that_is_added_runs_in_runs_that_began_before(bench: Bench) -> None:
+    """Nothing has to be migrated; the graph's fingerprint moves along."""
+
+    def publish(self: Flow, result: HumanFeedbackResult) -> str:
+        return f"published {result.output}"
+
+    run = await bench.start(deployed())
+    before = run.fingerprint
+    deployed(publish=listen("yes")(publish))
+    await bench.answer("ask", "yes")
+    ended = await bench.now(run)
+    assert ended.output == "published copy"
+    assert ended.fingerprint != before
+
+
+async def test_a_failed_run_whose_step_is_gone_is_blocked_by_its_retry(bench: Bench) -> None:
+    """The reason names the step and those that there are."""
+
+    def fails(self: Flow) -> None:
+        raise OSError("down")
+
+    run = await bench.start(deployed(fails=start()(fails)))
+    assert run.status == "failed"
+    deployed()
+    await bench.answer("ask", "yes")
+    assert (await bench.now(run)).status == "failed"
+    await bench.client.flows.retry(run.run_id)
+    await bench.go()
+    blocked = await bench.now(run)
+    assert (blocked.status, blocked.blocked_reason) == ("blocked", "code_missing")
+    assert "has no step 'fails' any more; it has ask" in blocked.blocked_detail
+    await bench.client.flows.cancel(run.run_id)
+    assert (await bench.now(run)).status == "cancelled"
+
+
+def with_state(**fields: object) -> type[Flow]:
+    """Define a flow anew over a model with these fields."""
+    annotations = {name: value for name, value in fields.items() if isinstance(value, type)}
+    defaults = {name: value for name, value in fields.items() if not isinstance(value, type)}
+    annotations |= {name: type(value) for name, value in defaults.items()}
+    members = {"__annotations__": annotations, "__module__": __name__, **defaults}
+    model = type("State", (BaseModel,), members)
+
+    def ask(self: Flow) -> str:
+        return "copy"
+
+    def end(self: Flow) -> object:
+        return cast("BaseModel", self.state).model_dump(exclude={"id"})
+
+    gate = start()(human_feedback("ok?", emit=["yes", "no"])(ask))
+    steps = {"ask": gate, "end": listen("yes")(end), "initial_state": model}
+    return type("Stateful", (Flow,), steps)
+
+
+async def test_a_state_field_that_is_added_with_a_default_gets_it(bench: Bench) -> None:
+    """What was stored stays."""
+    run = await bench.start(with_state(amount=1), amount=7)
+    with_state(amount=1, colour="red")
+    await bench.answer("ask", "yes")
+    assert (await bench.now(run)).output == {"amount": 7, "colour": "red"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"amount": 1, "colour": str}, "state.colour: the state has no value for it"),
+        ({"other": 1}, "state.amount: the state model has no such field any more"),
+        ({"amount": "text"}, "state.amount: expected str, found int"),
+    ],
+)
+async def test_a_state_that_does_not_fit_any_more_blocks_the_run(
+    bench: Bench, fields: dict[str, object], detail: str
+) -> None:
+    """With what does not fit; with a model that fits, a retry goes on."""
+    run = await bench.start(with_state(amount=1), amount=7)
+    with_state(**fields)
+    await bench.answer("ask", "yes")
+    blocked = await bench.now(run)
+    assert (blocked.status, blocked.blocked_reason) == ("blocked", "state_invalid")
+    assert detail in blocked.blocked_detail
+    (listed,) = (await bench.client.health()).blocked
+    assert listed.run_id == run.run_id
+
+    with_state(amount=1)
+    await bench.client.flows.retry(run.run_id)
+    await bench.go()
+    assert (await bench.now(run)).output == {"amount": 7}
+
+
+@dataclass
+class Payload:
+    """What a gate asks about."""
+
+    text: str
+
+
+@pytest.mark.parametrize("where", ["output", "payload"])
+async def test_an_output_or_payload_of_a_type_that_is_gone_blocks_the_run(
+    bench: Bench, where: str
+) -> None:
+    """It is stored under a name that nobody has any more."""
+
+    class Typed(Flow):
+        @start()
+        def make(self) -> Payload:
+            return Payload("copy")
+
+        @listen(make)
+        @human_feedback("ok?", emit=["yes", "no"])
+        def ask(self, made: Payload) -> Payload | str:
+            return made if where == "payload" else made.text
+
+        @listen("yes")
+        def end(self) -> str:
+            return "done"
+
+    run = await bench.start(Typed)
+    registry = codec._registry
+    form = registry._by_name.pop(f"{__name__}:Payload")
+    try:
+        await bench.answer("ask", "yes")
+        blocked = await bench.now(run)
+    finally:
+        registry._by_name[form.name] = form
+    assert blocked.blocked_reason == "state_invalid"
+    assert "Payload" in blocked.blocked_detail
+    await bench.client.flows.retry(run.run_id)
+    await bench.go()
+    assert (await bench.now(run)).output == "done"
+
+
+async def kill_a_worker(bench: Bench, run: Run, lease: timedelta) -> None:
+    """Let a worker take a run and end without a word."""
+    found = await bench.store.claim(run.run_id)
+    fencing = (found.fencing if found else 0) + 1
+    taken = Acquire(subject=run.run_id, holder="killed", fencing=fencing, lease=lease)
+    await bench.store.commit(Changes(claims=(taken,)))
+    lost = Release(subject=run.run_id, holder="killed", fencing=fencing)
+    await bench.store.commit(Changes(claims=(lost,)))
+
+
+async def test_a_run_that_ends_its_workers_is_set_aside(bench: Bench) -> None:
+    """After ten of them in a row without a commit; a retry tries it again."""
+    run = await bench.start(Reviewed)
+    lease = bench.client._lease
+    for _ in range(MAX_DEATHS):
+        await kill_a_worker(bench, run, lease)
+    await bench.answer("ask", "yes")
+    poison = await bench.now(run)
+    assert (poison.status, poison.blocked_reason) == ("blocked", "poison")
+    assert poison.blocked_detail == "10 workers in a row ended while they had this run"
+    await bench.client.flows.retry(run.run_id)
+    await bench.go()
+    assert (await bench.now(run)).output == "copy"
+
+
+async def test_nine_dead_workers_are_no_poison(bench: Bench) -> None:
+    """And a drive that comes to rest counts the next ones from zero."""
+    run = await bench.start(Reviewed)
+    lease = bench.client._lease
+    for _ in range(MAX_DEATHS - 1):
+        await kill_a_worker(bench, run, lease)
+    await bench.client.hitl.comment(
+        request_id=(await bench.asked("ask")).request_id, text="I am on it"
+    )
+    await bench.answer("ask", "yes")
+    assert (await bench.now(run)).output == "copy"
+
+
+@require_approval(name="deploys.pay")
+async def pay(number: int) -> int:
+    """Pay."""
+    return number
+
+
+async def test_many_gates_in_one_step_are_no_poison(bench: Bench) -> None:
+    """Each answer is a drive that ends well, though nothing but its calls has changed."""
+
+    class Many(Flow):
+        @start()
+        async def begin(self) -> int:
+            return sum([await pay(number) for number in range(2 * MAX_DEATHS)])
+
+    run = await bench.start(Many)
+    for _ in range(2 * MAX_DEATHS):
+        await bench.approve("pay")
+    assert (await bench.now(run)).output == sum(range(2 * MAX_DEATHS))
+
+
+async def test_a_submitted_call_whose_gate_is_gone_waits_for_its_code(bench: Bench) -> None:
+    """It is a run like others."""
+
+    @require_approval(name="deploys.refund")
+    def refund(number: int) -> int:
+        return -number
+
+    request = await bench.client.submit(refund, 7)
+    spec = gate_specs.get("deploys.refund")
+    assert spec is not None
+    forget("deploys.refund")
+    await bench.approve("refund")
+    assert (await bench.client.flows.get(request.run_id)).status == "suspended"
+    gate_specs.add(spec, origin="again", names=["deploys.refund"])
+    await bench.go()
+    assert (await bench.client.flows.get(request.run_id)).output == -7
