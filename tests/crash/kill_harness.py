@@ -694,6 +694,7 @@ class Harness:
         self.report.in_doubt = len(doubts)
         self.report.unknown = sum(one["unknown"] for one in deliveries)
         wrong = self.report.violations
+        wrong += [line for line in STAGE.lines("log") if line.startswith(("ERROR", "Traceback"))]
         wrong += [f"{invoice}: {n} effects" for invoice, n in effects.items() if n > 1]
         outputs = {one["occurrence_id"]: one["output"] for one in self._bodies("occurrences")}
         for run in runs:

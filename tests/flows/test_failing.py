@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio  # noqa: TID251 - only there can a task be cancelled that nobody's scope holds
 import logging
 import threading
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -110,6 +109,7 @@ async def test_of_two_failures_the_first_steps_is_the_runs(bench: Bench) -> None
 async def test_an_answer_to_a_failed_runs_other_gate_is_kept_for_the_retry(bench: Bench) -> None:
     """Nothing runs on it before."""
     broken = [True]
+    published: list[str] = []
 
     class Failing(Flow):
         @start()
@@ -123,17 +123,19 @@ async def test_an_answer_to_a_failed_runs_other_gate_is_kept_for_the_retry(bench
             return "copy"
 
         @listen("yes")
-        def publish(self) -> str:
-            return "published"
+        def publish(self) -> None:
+            published.append("copy")
 
     run = await bench.start(Failing)
     assert run.status == "failed"
     await bench.answer("ask", "yes")
     assert (await bench.now(run)).status == "failed"
+    assert published == []
     broken.clear()
     await bench.client.flows.retry(run.run_id)
     await bench.go()
-    assert (await bench.now(run)).output == "published"
+    assert (await bench.now(run)).status == "completed"
+    assert published == ["copy"]
 
 
 async def test_one_hundred_runs_and_one_of_them_raises(bench: Bench) -> None:
@@ -363,14 +365,22 @@ async def test_a_retry_that_comes_to_a_new_call_first_asks_in_the_very_next_atte
         async def begin(self) -> list[int]:
             attempts.append(len(PAID))
             results: list[int] = []
+            turn = anyio.Event()
 
-            async def call(gated: Callable[[int], Awaitable[int]]) -> None:
-                results.append(await gated(1))
+            async def first() -> None:
+                turn.set()
+                results.append(await refund(1))
+
+            async def second() -> None:
+                await turn.wait()
+                results.append(await pay(1))
 
             async with anyio.create_task_group() as group:
                 if len(attempts) > 2:
-                    group.start_soon(call, refund)
-                group.start_soon(call, pay)
+                    group.start_soon(first)
+                else:
+                    turn.set()
+                group.start_soon(second)
             if len(attempts) == 2:
                 raise OSError("after the first")
             return sorted(results)

@@ -79,7 +79,7 @@ async def test_what_runs_is_what_was_stored_not_what_became_of_it(client: Testin
         return names
 
     class Sends(Flow):
-        names: list[str] = ["ann"]  # noqa: RUF012 - shared on purpose
+        names: list[str] = ["ann"]
 
         @start()
         async def step(self) -> list[str]:

@@ -243,6 +243,37 @@ async def test_a_replay_with_other_arguments_settles_the_doubt_first(
     assert (run.output, ran) == ("paid 5", [5])
 
 
+async def test_drift_says_what_is_in_doubt_or_done(client: TestingClient) -> None:
+    """Who looks at the blocked run learns that an effect may be there, or is."""
+    arguments = iter(((1, 5), (1, 5), (1, 5), (2, 6)))
+
+    @require_approval
+    async def prepare(number: int) -> None: ...
+
+    @require_approval
+    async def pay(amount: int) -> None:
+        raise Killed
+
+    class Pays(Flow):
+        @start()
+        async def step(self) -> None:
+            number, amount = next(arguments)
+            await prepare(number)
+            await pay(amount)
+
+    run = await client.flows.start(Pays)
+    await client.drain()
+    for drive in (client.drain, partial(dies, client)):
+        await client.hitl.approve(request_id=(await pending(client)).request_id, reviewer=CFO)
+        await drive()
+    run = await go_on(client, run)
+
+    assert run.blocked_reason == "drift"
+    assert 'prepare with {"number":1} (done) and ' in run.blocked_detail
+    assert 'pay with {"amount":5} (begun, its end unknown), and its replay' in run.blocked_detail
+    assert run.blocked_detail.endswith('prepare with {"number":2}')
+
+
 async def test_a_sync_step_verifies_while_its_thread_waits(client: TestingClient) -> None:
     """The thread of the call is lent to the body, not to `verify`."""
     ran: list[int] = []

@@ -24,6 +24,8 @@ from signoff.rules.lifecycle import Cancel
 MAX_DRIFTS: Final = 3
 """How often a call is asked anew because a replay came with other arguments."""
 
+_STANDING: Final = {"started": " (begun, its end unknown)", "done": " (done)"}
+
 
 @dataclass(slots=True, eq=False)
 class Asking:
@@ -65,7 +67,7 @@ class Asking:
             if each.request_id:
                 request = await self.calls.session.shop.desk.load(each.request_id)
                 asked = f" with {request.payload_json}"
-            expected.append(f"{each.name}{asked}")
+            expected.append(f"{each.name}{asked}{_STANDING.get(each.status, '')}")
         instead = f"called {self.deferred}" if self.deferred else "ended without it"
         return Blocked(
             reason="drift",
