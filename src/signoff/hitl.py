@@ -470,23 +470,30 @@ class Hitl:
 
     def _edit(self, request: Request, payload: object) -> str | None:
         """Return the edited payload, or `None` when it is what was asked."""
-        tree: Tree = request.payload_tree
-        edited = payload
-        if request.kind == "call" and isinstance(payload, Mapping):
-            given = cast("Mapping[str, object]", payload)
-            edited = {**cast("dict[str, object]", self._at.codec.from_tree(tree)), **given}
         try:
-            text = self._at.codec.dump(edited, path="payload")
+            edited = self._edited(request, payload)
         except CodecError as error:
             raise InvalidEditError(request.request_id, field="payload", why=str(error)) from error
-        if request.kind == "in_doubt" or text == request.payload_json:
+        if request.kind == "in_doubt":
+            text = json.dumps(edited, ensure_ascii=False, separators=(",", ":"))
             return None if text == request.payload_json else text
-        edit = check_edit(tree, json.loads(text), fixed=request.hidden)
+        edit = check_edit(request.payload_tree, edited, fixed=request.hidden)
         for problem in edit.problems:
             raise InvalidEditError(request.request_id, field=problem.field, why=problem.why)
         if not edit.changes:
             return None
         return json.dumps(edit.tree, ensure_ascii=False, separators=(",", ":"))
+
+    def _edited(self, request: Request, payload: object) -> Tree:
+        """Return an edited payload as a tree; the arguments that were not given stay as they were."""
+        codec = self._at.codec
+        if request.kind != "call" or not isinstance(payload, Mapping):
+            return codec.to_tree(payload, path="payload")
+        arguments = cast("dict[str, Tree]", request.payload_tree)
+        given = cast("Mapping[object, object]", payload).items()
+        return arguments | {
+            str(name): codec.to_tree(value, path=f"payload.{name}") for name, value in given
+        }
 
     async def _keep_comment(
         self,

@@ -27,8 +27,9 @@ from signoff.errors import (
     StaleWriteError,
 )
 from signoff.flows.api import Flows
+from signoff.flows.beginning import arguments_digests, new_call_run, new_flow_run
 from signoff.flows.code import CallCode, Code, FlowCode
-from signoff.flows.executor import Executor, arguments_digests
+from signoff.flows.executor import Executor
 from signoff.flows.flow import Flow, stored_name
 from signoff.hitl import Hitl
 from signoff.model.gate import GateCall
@@ -80,8 +81,8 @@ class Hosting:
     async def kickoff(self, flow: Flow[object], inputs: Mapping[str, object]) -> object:
         """Run a flow to its end or suspension, on this instance, and attempt its deliveries once."""
         self._warn_of_names(flow)
-        new = await self._executor.new_flow_run(
-            flow, inputs, requester=self._requester(), claimed=True
+        new = await new_flow_run(
+            self._executor.shop, flow, inputs, requester=self._requester(), claimed=True
         )
         await self._flows.store_new(new)
         await self._executor.drive_new(new, FlowCode(flow))
@@ -97,8 +98,8 @@ class Hosting:
     async def own_call(self, call: GateCall) -> object:
         """Ask about one call that only this process may execute, and return what it comes to."""
         code = CallCode(call, codec)
-        new = await self._executor.new_call_run(
-            call, key=None, requester=self._requester(), owned=True
+        new = await new_call_run(
+            self._executor.shop, call, key=None, requester=self._requester(), owned=True
         )
         await self._executor.store(new)
         try:
@@ -171,8 +172,8 @@ class Hosting:
                 return await self._store_call(call, key)
 
     async def _store_call(self, call: GateCall, key: str | None) -> str:
-        new = await self._executor.new_call_run(
-            call, key=key, requester=self._requester(), owned=False
+        new = await new_call_run(
+            self._executor.shop, call, key=key, requester=self._requester(), owned=False
         )
         await self._executor.store(new)
         return new.run_id

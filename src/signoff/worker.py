@@ -164,13 +164,11 @@ class Worker:
         )
 
     async def _do(self, task: Task, alone: anyio.Lock) -> bool:
-        match task.kind:
-            case "advance":
-                return await self._advance(task.subject, alone)
-            case "deliver":
-                return await self._outbox.send(task.subject)
-            case "deadline":
-                return await self._expire(task.subject)
+        if task.kind == "advance":
+            return await self._advance(task.subject, alone)
+        if task.kind == "deliver":
+            return await self._outbox.send(task.subject)
+        return await self._expire(task.subject)
 
     async def _advance(self, run_id: str, alone: anyio.Lock) -> bool:
         if not await self._executor.is_suspect(run_id):

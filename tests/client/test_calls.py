@@ -138,7 +138,7 @@ async def test_a_call_waits_for_its_answer_and_runs(client: Client, mail: Memory
         assert await pay(9) == "paid 9"
 
     assert PAID == [9]
-    assert [str(one["To"]) for one in mail.sent][0] == CFO
+    assert [str(one["To"]) for one in mail.sent][0] == CFO  # noqa: RUF015 - there is exactly one
 
 
 async def test_a_refused_call_raises(client: Client) -> None:
@@ -398,5 +398,3 @@ async def test_only_a_gated_call_with_fitting_arguments_can_be_submitted(client:
     with pytest.raises(TypeError):
         await client.submit(pay)
     assert await client.flows.list() == ()
-
-

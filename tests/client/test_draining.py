@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 from typing_extensions import override
 
@@ -237,6 +238,25 @@ async def test_a_message_that_could_not_be_stored_is_handled_by_the_next_drain()
         await client.drain()
         assert mail.put_away == ["1"]
         assert (await client.flows.get(run.run_id)).status == "completed"
+
+
+async def test_clients_that_drain_at_the_same_time_drive_each_run_once() -> None:
+    """Whoever takes a run first; the other one leaves it alone."""
+    store, steps = MemoryStore(), list[object]()
+
+    class Counted(Flow, name="draining.counted"):
+        @start()
+        async def begin(self) -> None:
+            steps.append(self.state["number"])
+
+    async with Client(store) as one, Client(store) as other:
+        for number in range(20):
+            await one.flows.start(Counted, inputs={"number": number})
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.drain)
+            group.start_soon(other.drain)
+
+    assert sorted(steps) == list(range(20))  # type: ignore[type-var]  # all of them are numbers
 
 
 async def test_two_clients_on_one_file_ask_answer_and_go_on(

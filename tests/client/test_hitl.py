@@ -106,9 +106,7 @@ async def test_the_query_of_a_text_of_two_lines_is_one_line(client: Client) -> N
     assert "\n" not in request.query
 
 
-async def test_pages_follow_each_other_by_their_cursor(
-    client: Client, clock: ManualClock
-) -> None:
+async def test_pages_follow_each_other_by_their_cursor(client: Client, clock: ManualClock) -> None:
     """Oldest first, none twice, none left out; the last page has no cursor."""
     made: list[str] = []
     for _ in range(5):
@@ -210,7 +208,7 @@ async def test_a_stranger_and_the_requester_decide_nothing(client: Client) -> No
 async def test_the_clients_reviewer_answers_when_none_is_given() -> None:
     """A value, or something that is asked at each use."""
     logged_in = [CFO]
-    async with Client(reviewer=lambda: logged_in[0].upper()) as client:
+    async with Client(reviewer=lambda: logged_in[0].upper()) as client:  # noqa: PLW0108 - asked at each use
         request = await client.submit(pay, "acme", Decimal(1))
         answered = await client.hitl.approve(request_id=request.request_id)
 
@@ -341,9 +339,7 @@ async def test_an_edit_that_does_not_fit_changes_nothing(
     request = await client.submit(pay, "acme", Decimal(1))
 
     with pytest.raises(InvalidEditError, match=named):
-        await client.hitl.approve(
-            request_id=request.request_id, payload=payload, reviewer=CFO
-        )
+        await client.hitl.approve(request_id=request.request_id, payload=payload, reviewer=CFO)
 
     assert (await client.hitl.get_request(request.request_id)).status == "pending"
 

@@ -106,7 +106,7 @@ async def test_a_key_file_is_made_for_sqlite_alone_and_lies_elsewhere(
     """Only its owner reads it, and a copy of the database's folder holds no key."""
     async with Client():
         pass
-    assert not state_home.exists()
+    assert not state_home.exists()  # noqa: ASYNC240 - a test may block
 
     async with Client(SQLiteStore(database)):
         pass
@@ -124,7 +124,7 @@ async def test_the_key_comes_from_the_environment_where_it_is_set(
     monkeypatch.setenv("SIGNOFF_KEY", Keyring.generate().to_text())
     async with Client(SQLiteStore(database)) as client:
         await suspended(client)
-    assert not state_home.exists()
+    assert not state_home.exists()  # noqa: ASYNC240 - a test may block
 
     for other in (Keyring.generate().to_text(), ""):
         monkeypatch.setenv("SIGNOFF_KEY", other)

@@ -126,8 +126,6 @@ async def test_a_message_about_a_decided_request_is_dropped(office: Office) -> N
     assert [one.status for one in await office.deliveries(request_id)] == ["dropped", "dropped"]
 
 
-
-
 async def test_nobody_assigned_is_a_reason(office: Office) -> None:
     """Every pending request has a delivery or a reason."""
     request = await office.client.hitl.request("?", payload=1)

@@ -137,7 +137,7 @@ async def test_a_store_that_fails_at_the_end_of_serving_hides_no_error() -> None
     """The claim lapses by itself."""
     store = FaultyStore(MemoryStore())
     async with Client(store) as client:
-        with pytest.raises(LookupError, match="the application's own"):
+        with pytest.raises(LookupError, match="the application's own"):  # noqa: PT012 - the block is what raises
             async with client.serving():
                 while not await store.live_claims("serving:"):
                     await checkpoint()

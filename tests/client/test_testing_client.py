@@ -23,9 +23,12 @@ from signoff.errors import (
     AlreadyDecidedError,
     ConfigurationError,
     Hang,
+    NotifyError,
     RequestExpiredError,
+    RunCancelled,
 )
-from signoff.testing import ManualClock, Reviewer
+from signoff.ports import Outgoing
+from signoff.testing import ManualClock, MemoryMail, Reviewer
 
 CFO = Reviewer("cfo@acme.example")
 
@@ -174,6 +177,60 @@ def test_a_manual_clock_moves_only_when_told() -> None:
     assert clock.now() == clock.now()
     assert clock.advance(timedelta(hours=-1)) == datetime(2026, 3, 1, 11, tzinfo=UTC)
     assert clock.set(datetime(2027, 1, 1, tzinfo=UTC)) == clock.now()
-    for naive in (lambda: clock.set(datetime(2026, 1, 1)), lambda: ManualClock(datetime(2026, 1, 1))):  # noqa: DTZ001 - that is what is refused
+    naive_instant = clock.now().replace(tzinfo=None)
+    for naive in (lambda: clock.set(naive_instant), lambda: ManualClock(naive_instant)):
         with pytest.raises(ValueError, match="no time zone"):
             naive()
+
+
+async def test_a_delivery_that_has_to_be_tried_again_is_not_forgotten() -> None:
+    """The clock stops there on its way to the answer."""
+
+    class Hears(MemoryMail):
+        async def send(self, outgoing: Outgoing) -> str:
+            if outgoing.delivery.attempts == 1:
+                raise NotifyError("the server is away", permanent=False)
+            return await super().send(outgoing)
+
+    mail = Hears()
+    reviewer = CFO.approves(after=timedelta(hours=2))
+    async with testing.client(reviewers=[reviewer], notifiers=[mail]) as client:
+        assert await client.run(pay, "acme", Decimal(9)) == "paid 9 to acme"
+
+    assert [str(one["To"]) for one in mail.sent] == ["cfo@acme.example"]
+
+
+async def test_a_refusal_is_returned_where_the_gate_says_so() -> None:
+    """As to any other caller."""
+
+    @require_approval(name="testing.lenient", assignees=["cfo@acme.example"], on_reject="return")
+    async def lenient() -> str:
+        return "done"
+
+    async with testing.client(reviewers=[CFO.rejects("no")]) as client:
+        refusal = await client.run(lenient)
+
+    assert isinstance(refusal, ApprovalRejected)
+    assert refusal.reason == "no"
+
+
+async def test_a_flow_that_is_cancelled_raises_that() -> None:
+    """By itself, here."""
+    async with testing.client() as client:
+
+        class Cancels(Flow, name="testing.cancels"):
+            @start()
+            async def begin(self) -> None:
+                (run,) = await client.flows.list()
+                await client.flows.cancel(run.run_id)
+
+        with pytest.raises(RunCancelled):
+            await client.run(Cancels)
+
+
+def test_what_the_package_does_not_have_is_an_attribute_error() -> None:
+    """The contract suites load late, and nothing else does."""
+    assert testing.InboxContract.__name__ == "InboxContract"
+    assert testing.StoreContract.__name__ == "StoreContract"
+    with pytest.raises(AttributeError, match="NotifierContract"):
+        _ = testing.NotifierContract  # type: ignore[attr-defined]  # that is what is looked for

@@ -128,7 +128,7 @@ class Two(Flow):
         return "price"
 
     @listen(and_(earlier, "lawful", "affordable"))
-    def sign(self, last: HumanFeedbackResult) -> list[object]:
+    def sign(self, last: HumanFeedbackResult) -> list[str]:
         return sorted(str(one.outcome) for one in self.human_feedback_history)
 
 

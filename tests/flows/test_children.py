@@ -12,8 +12,9 @@ from signoff import Flow, HumanFeedbackResult, human_feedback, listen, require_a
 from signoff.errors import ChildRunFailed, RequestCancelledError
 
 if TYPE_CHECKING:
-    from signoff.model.run import Run
     from tests.flows.conftest import Bench
+
+    from signoff.model.run import Run
 
 ANN = "ann@acme.example"
 BROKEN: list[bool] = []
@@ -137,9 +138,7 @@ async def test_a_childs_failure_is_raised_in_the_parents_step(bench: Bench) -> N
     assert run.failure is not None
     assert run.failure.type_name == "signoff.errors:ChildRunFailed"
     assert "the child has no copy" in run.failure.message
-    assert (await bench.start(Careful)).output == (
-        "builtins:LookupError: the child has no copy"
-    )
+    assert (await bench.start(Careful)).output == ("builtins:LookupError: the child has no copy")
 
 
 async def test_a_failed_child_is_retried_first_and_then_its_parent(bench: Bench) -> None:
@@ -234,7 +233,7 @@ async def test_two_children_in_one_task_group_suspend_together(bench: Bench) -> 
 
     class Parent(Flow):
         @start()
-        async def begin(self) -> list[object]:
+        async def begin(self) -> list[str]:
             results: list[object] = []
 
             async def one(topic: str) -> None:

@@ -21,8 +21,9 @@ from signoff.registry import flow_classes
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from signoff.model.run import Run
     from tests.flows.conftest import Bench
+
+    from signoff.model.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -304,13 +305,13 @@ async def test_an_output_or_payload_of_a_type_that_is_gone_blocks_the_run(
 
     class Typed(Flow):
         @start()
-        def make(self) -> Payload:
-            return Payload("copy")
+        def make(self) -> Payload | str:
+            return Payload("copy") if where == "output" else "copy"
 
         @listen(make)
         @human_feedback("ok?", emit=["yes", "no"])
-        def ask(self, made: Payload) -> Payload | str:
-            return made if where == "payload" else made.text
+        def ask(self) -> Payload | str:
+            return Payload("copy") if where == "payload" else "copy"
 
         @listen("yes")
         def end(self) -> str:
@@ -397,11 +398,14 @@ async def test_a_submitted_call_whose_gate_is_gone_waits_for_its_code(bench: Ben
         return -number
 
     request = await bench.client.submit(refund, 7)
+    other = await bench.client.submit(refund, 8)
     spec = gate_specs.get("deploys.refund")
     assert spec is not None
     forget("deploys.refund")
-    await bench.approve("refund")
+    await bench.client.hitl.approve(request_id=request.request_id)
+    await bench.go()
     assert (await bench.client.flows.get(request.run_id)).status == "suspended"
+    assert (await bench.client.flows.cancel(other.run_id)).status == "cancelled"
     gate_specs.add(spec, origin="again", names=["deploys.refund"])
     await bench.go()
     assert (await bench.client.flows.get(request.run_id)).output == -7

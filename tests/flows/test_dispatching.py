@@ -79,7 +79,7 @@ async def test_rule_2_routers_go_first_and_one_after_another_then_all_listeners(
             assert running == []
 
         @router(begin)
-        async def one(self) -> str:
+        async def one(self) -> str | None:
             return await self.slowly("one", "more")
 
         @router(begin)

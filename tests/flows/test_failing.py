@@ -7,12 +7,21 @@ import logging
 import threading
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import pytest
 
-from signoff import Client, Flow, HumanFeedbackResult, Proposal, human_feedback, listen, require_approval, start
+from signoff import (
+    Client,
+    Flow,
+    HumanFeedbackResult,
+    Proposal,
+    human_feedback,
+    listen,
+    require_approval,
+    start,
+)
 from signoff.codec import codec
 from signoff.errors import ApprovalCancelled, RequestExpired, RunFailed, StoreUnavailableError
 from signoff.flows.failures import raised_again, recorded
@@ -156,7 +165,7 @@ async def test_one_hundred_runs_and_one_of_them_raises(bench: Bench) -> None:
 
 
 @dataclass
-class Odd(Exception):
+class Odd(Exception):  # noqa: N818 - any name will do
     """An exception with fields."""
 
     number: int
@@ -168,7 +177,7 @@ class Odd(Exception):
 class Unmakeable(Exception):  # noqa: N818 - as users name them
     """An exception that cannot be made without its arguments."""
 
-    def __new__(cls, first: str, second: str) -> Unmakeable:
+    def __new__(cls, first: str, second: str) -> Self:
         return super().__new__(cls, first, second)
 
 
@@ -279,7 +288,7 @@ async def test_what_is_no_exception_stops_the_drain(
             return "gone on"
 
     run = await bench.client.flows.start(Stopped)
-    with pytest.raises(BaseException) as raised:
+    with pytest.raises(BaseException) as raised:  # noqa: PT011 - whatever comes out
         await bench.client.drain()
     reasons: BaseException = raised.value
     while isinstance(reasons, BaseExceptionGroup):

@@ -349,7 +349,7 @@ async def test_point_13_history_and_outputs_survive_a_resume_and_values_keep_the
     assert (result.channel, result.edited, dict(result.metadata)) == ("api", False, {"limit": 5})
     assert isinstance(result.metadata["limit"], Decimal)
     assert outputs == [money, {**RICH, "money": money}]
-    assert rich == RICH == {name: value for name, value in rich.items()}
+    assert rich == RICH
     for name, value in RICH.items():
         assert type(rich[name]) is type(value), name
     assert rich["zoned"].tzinfo.key == "Europe/Berlin"

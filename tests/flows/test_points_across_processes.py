@@ -96,7 +96,8 @@ class House:
         async def listed(client: Client) -> list[Request]:
             return list(await client.hitl.list_requests(status="pending"))
 
-        return self.with_client(listed)
+        found: list[Request] = self.with_client(listed)
+        return found
 
     def answer(self, request: Request, label: str, feedback: str = "") -> Request:
         """Answer a request from this process, which has none of the code."""
@@ -109,7 +110,8 @@ class House:
                 reviewer=request.assignees[0] if request.assignees else ANN,
             )
 
-        return self.with_client(answered)
+        done: Request = self.with_client(answered)
+        return done
 
     def with_client(self, work: Any) -> Any:
         """Do something with a client over the database."""

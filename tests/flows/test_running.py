@@ -286,7 +286,12 @@ async def test_an_instance_shows_its_last_run(bench: Bench) -> None:
     run = await bench.start(fresh)
     await bench.answer("one", "yes")
     await bench.answer("two", "maybe")
-    assert (await bench.now(run)).output == [["yes", "maybe"], "two", ["first", "second"], run.run_id]
+    assert (await bench.now(run)).output == [
+        ["yes", "maybe"],
+        "two",
+        ["first", "second"],
+        run.run_id,
+    ]
 
 
 async def test_what_an_instance_shows_is_a_copy(bench: Bench) -> None:

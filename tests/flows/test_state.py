@@ -178,6 +178,33 @@ async def test_a_model_that_only_the_instance_named_has_to_be_loaded_to_go_on(
     assert re.search(r":Gone\d, which is not loaded here", blocked.blocked_detail)
 
 
+async def test_the_state_is_equal_to_a_model_with_the_same_fields(bench: Bench) -> None:
+    """As users compare it in tests; its id is not looked at unless the model has one."""
+
+    class Typed(Flow[Order]):
+        @start()
+        def begin(self) -> None: ...
+
+    flow = Typed(client=bench.client)
+    await flow.kickoff_async({"amount": 7})
+    assert flow.state == Order(amount=7)
+    assert flow.state != Order(amount=8)
+    assert flow.state != cast("object", {"amount": 7})
+
+
+async def test_a_dict_class_as_initial_state_is_an_empty_dict(bench: Bench) -> None:
+    """As is no initial state at all."""
+
+    class Plain(Flow):
+        initial_state = dict
+
+        @start()
+        def begin(self) -> list[str]:
+            return list(self.state)
+
+    assert (await bench.start(Plain)).output == ["id"]
+
+
 @pytest.mark.parametrize("initial", [42, "text", [1], int])
 def test_another_initial_state_is_refused(initial: object) -> None:
     """It is neither a model nor a dict."""
@@ -313,16 +340,16 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 async def test_the_model_is_found_through_a_generic_parent(bench: Bench) -> None:
     """`class F(Base[Order])`, where Base is itself a generic flow."""
 
-    class Generic_(Flow[ModelT], Generic[ModelT]):
+    class Middle(Flow[ModelT], Generic[ModelT]):
         @start()
         def begin(self) -> bool:
             return isinstance(self.state, Order)
 
-    class Typed(Generic_[Order]):
+    class Typed(Middle[Order]):
         pass
 
     assert (await bench.start(Typed)).output is True
-    assert (await bench.start(Generic_)).output is False
+    assert (await bench.start(Middle)).output is False
 
 
 async def test_a_value_that_cannot_be_stored_fails_the_step_that_made_it(bench: Bench) -> None:

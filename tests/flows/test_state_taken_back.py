@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import anyio
 import pytest
@@ -12,15 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from signoff import Flow, and_, human_feedback, listen, require_approval, start
+from signoff import Flow, and_, human_feedback, listen, require_approval, router, start
 from signoff.codec import codec
 from signoff.flows.state import StateBox
 from signoff.flows.touching import StateDict, Touches
 from signoff.flows.undo import MISSING, Missing, Value, taken_back
 
 if TYPE_CHECKING:
-    from signoff.model.values import Tree
     from tests.flows.conftest import Bench
+
+    from signoff.model.values import Tree
 
 
 @require_approval(name="taken_back.pay")
@@ -85,7 +87,7 @@ async def test_what_a_finished_sibling_changed_stays_when_a_step_runs_again(
     turns: dict[str, threading.Event] = {name: threading.Event() for name in ("one", "two")}
 
     class Two(Flow):
-        initial_state = {"together": []}
+        initial_state: ClassVar[object] = {"together": []}
 
         @start()
         async def suspends(self) -> str:
@@ -96,19 +98,20 @@ async def test_what_a_finished_sibling_changed_stays_when_a_step_runs_again(
             count(self, "mine")
             return await pay()
 
-        if kind == "async":
+        @start("sync")
+        def in_a_thread(self) -> None:
+            assert turns["one"].wait(20)
+            self.write()
 
-            @start()
-            async def finishes(self) -> None:
-                await anyio.to_thread.run_sync(turns["one"].wait)
-                self.write()
+        @start("async")
+        async def in_a_coroutine(self) -> None:
+            await anyio.to_thread.run_sync(turns["one"].wait)
+            self.write()
 
-        else:
-
-            @start()
-            def finishes(self) -> None:
-                assert turns["one"].wait(20)
-                self.write()
+        @start()
+        @router()
+        async def choose(self) -> str:
+            return kind
 
         def write(self) -> None:
             count(self, "other")
@@ -416,6 +419,18 @@ def test_a_later_attempt_that_is_taken_back_leaves_the_earlier_one_alone_again()
     work(box, first, lambda state: state.update(number=3))
     box.settle(first, keep=False)
     assert box.value == {"id": "run", "number": 0}
+
+
+def test_attempts_that_touch_a_field_by_turns_keep_what_cannot_be_told_apart() -> None:
+    """A number that two have written more than once stays as the last one left it."""
+    box = box_of(number=0)
+    first, second = box.begin_attempt(), box.begin_attempt()
+    for number, attempt in ((1, first), (2, second), (3, first), (4, first)):
+        work(box, attempt, partial(StateDict.update, number=number))
+    box.settle(second, keep=False)
+    assert box.value == {"id": "run", "number": 4}
+    box.settle(first, keep=False)
+    assert box.value == {"id": "run", "number": 4}
 
 
 def test_what_is_taken_back_stays_the_same_list_and_dict() -> None:

@@ -14,6 +14,13 @@ from signoff.registry import flow_classes
 REVIEWER = "brand@acme.example"
 
 
+def text_of(mail: EmailMessage) -> str:
+    """Return the plain text of a mail."""
+    body = mail.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content())
+
+
 def refusals(office: Any) -> list[EmailMessage]:
     """Return the explanations that were sent."""
     return [mail for mail in office.mail.sent if mail["Auto-Submitted"] == "auto-replied"]
@@ -43,7 +50,7 @@ async def test_the_reviewer_is_told_what_was_recorded(office: Any) -> None:
     assert confirmation["To"] == REVIEWER
     assert confirmation["In-Reply-To"] == asked["Message-ID"]
     assert confirmation["Reply-To"] is None
-    assert "rejected" in confirmation.get_body(("plain",)).get_content()
+    assert "rejected" in text_of(confirmation)
 
 
 @pytest.mark.parametrize("text", ["not approved", "please stop", "", "approved, but fix page 2"])
@@ -128,7 +135,7 @@ class TestWithATrustedServer:
         )
 
         assert request.status == "pending"
-        assert "nothing else" in refusals(office)[0].get_body(("plain",)).get_content()
+        assert "nothing else" in text_of(refusals(office)[0])
 
     async def test_a_vouched_reply_decides_at_high_risk(self, office: Any) -> None:
         """A label alone is enough."""
@@ -183,9 +190,8 @@ async def test_a_reply_from_another_address_is_explained_to_the_reviewer_alone(o
 
     for _ in range(3):
         office.mail.reply(asked, "approved", sender="mallory@evil.example")
-        request = await office.now()
+        assert (await office.now()).status == "pending"
 
-    assert request.status == "pending"
     assert [mail["To"] for mail in refusals(office)] == [REVIEWER]
 
 
@@ -198,7 +204,7 @@ async def test_a_second_reply_is_told_who_decided(office: Any) -> None:
     request = await office.now()
 
     assert request.outcome == "rejected"
-    assert "decided before" in office.mail.sent[-1].get_body(("plain",)).get_content()
+    assert "decided before" in text_of(office.mail.sent[-1])
 
 
 async def test_a_reply_to_a_cancelled_run_is_told_so(office: Any) -> None:
@@ -213,8 +219,8 @@ async def test_a_reply_to_a_cancelled_run_is_told_so(office: Any) -> None:
     request = await office.now()
 
     assert (request.status, request.resolution.reason) == ("cancelled", "run cancelled")
-    assert "cancelled" in told.get_body(("plain",)).get_content().lower()
-    assert "cancelled before" in office.mail.sent[-1].get_body(("plain",)).get_content()
+    assert "cancelled" in text_of(told).lower()
+    assert "cancelled before" in text_of(office.mail.sent[-1])
 
 
 async def test_a_reply_after_the_expiry_is_told_so(office: Any) -> None:
@@ -226,9 +232,7 @@ async def test_a_reply_after_the_expiry_is_told_so(office: Any) -> None:
     request = await office.now()
 
     assert request.status == "expired"
-    assert any(
-        "after the time" in mail.get_body(("plain",)).get_content() for mail in refusals(office)
-    )
+    assert any("after the time" in text_of(mail) for mail in refusals(office))
 
 
 async def test_the_same_message_is_handled_once(office: Any) -> None:

@@ -17,7 +17,8 @@ from signoff.errors import (
     SealInvalidError,
     StaleWriteError,
 )
-from signoff.flows.executor import Executor, NewRun, id_taken
+from signoff.flows.beginning import NewRun, id_taken, new_flow_run
+from signoff.flows.executor import Executor
 from signoff.flows.flow import Flow, stored_name
 from signoff.model.changes import Changes, Signal, SignalKind, Task
 from signoff.model.run import TERMINAL, Run, RunStatus
@@ -61,8 +62,12 @@ class Flows:
             RunError: A run with this id is open.
         """
         instance = flow() if isinstance(flow, type) else flow
-        new = await self._executor.new_flow_run(
-            instance, inputs or {}, requester=self._requester(requester), claimed=False
+        new = await new_flow_run(
+            self._executor.shop,
+            instance,
+            inputs or {},
+            requester=self._requester(requester),
+            claimed=False,
         )
         await self.store_new(new)
         return new.run.record
@@ -72,8 +77,6 @@ class Flows:
         try:
             await self._executor.store(new)
         except StaleWriteError as error:
-            if new.run.record.key is None:
-                raise
             raise id_taken(new.run.record) from error
 
     async def get(self, run_id: str) -> Run:

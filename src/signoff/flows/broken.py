@@ -34,7 +34,12 @@ async def set_aside_unread(session: Session, error: SealInvalidError) -> None:
     The checkpoint stays invalid, so that no retry ever runs on it.
     """
     ends = any(signal.kind == "cancel" for signal in session.signals)
-    status: RunStatus = "cancelled" if ends else "blocked"
+    parts = await _ended_requests(session) if ends else []
+    signals = await _cancelled_children(session) if ends else []
+    # To look at its requests may have told the run about one more thing that is not as it was.
+    await session.refresh_signals()
+    ended = ends or session.run.status == "cancelled"
+    status: RunStatus = "cancelled" if ended else "blocked"
     detail = f"{error.record_id}: {error.field}"
     run_id, now = session.run.run_id, await session.now()
     event = Event(
@@ -54,13 +59,8 @@ async def set_aside_unread(session: Session, error: SealInvalidError) -> None:
             "updated_at": now,
         }
     )
-    parts: list[Part] = [_Entry(entry), _Unsealed(session, run)]
-    signals: list[Signal] = []
-    if ends:
-        parts += await _ended_requests(session)
-        signals += await _cancelled_children(session)
     await session.commit(
-        parts=parts,
+        parts=[*parts, _Entry(entry), _Unsealed(session, run)],
         consumed=session.signals,
         signals=signals,
         tasks=[Task(kind="advance", subject=signal.run_id) for signal in signals],

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from typing_extensions import override
 
 from signoff.codec import Codec, codec
-from signoff.errors import CodecError
+from signoff.errors import SealInvalidError
 from signoff.flows.attempt import Attempt
 from signoff.flows.flow import Flow, arguments_of, graph_of, steps_of
 from signoff.flows.state import StateBox
@@ -122,10 +122,11 @@ def feedback_result(request: Request, codec: Codec) -> HumanFeedbackResult:
 
     Raises:
         CodecError: The payload's types are not known here any more.
+        SealInvalidError: It has no answer, although somebody has gone on from one.
     """
     end = request.resolution
     if end is None:
-        raise CodecError(f"{request.request_id} has no answer yet")
+        raise SealInvalidError(request.request_id, "resolution", run_id=request.run_id)
     return HumanFeedbackResult(
         output=codec.load(request.payload_json, path=f"{request.method_name} output"),
         feedback=end.feedback,

@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, cast
 
 import anyio
 from typing_extensions import override
 
-from signoff.audit.ledger import Event
 from signoff.claims import Held
 from signoff.errors import (
     ChildRunFailed,
     RunCancelled,
-    RunError,
     SealInvalidError,
     StoreError,
 )
 from signoff.flows.attempt import Begun, Children
+from signoff.flows.beginning import NewRun, id_taken, new_flow_run
 from signoff.flows.broken import set_aside_unread
 from signoff.flows.calls import Settled
 from signoff.flows.code import (
-    CALL_STEP,
     Code,
     FlowCode,
     feedback_result,
     output_value,
 )
-from signoff.flows.drafts import (
-    call_digest,
-    encrypted_arguments,
-    shown_arguments,
-)
 from signoff.flows.drive import Drive, set_aside
 from signoff.flows.failures import raised_again, recorded
-from signoff.flows.flow import Flow, graph_of, state_model, stored_name
+from signoff.flows.flow import Flow, stored_name
 from signoff.flows.loading import SUSPECT_DEATHS, code_of, prepare
 from signoff.flows.session import (
     Blocked,
@@ -48,87 +39,16 @@ from signoff.flows.session import (
     Session,
     Workshop,
     check_checkpoint,
-    sealed_occurrence,
-    sealed_run,
 )
-from signoff.flows.state import StateBox
 from signoff.gates import gate_specs
-from signoff.ids import new_id
-from signoff.model.audit import AuditEntry
-from signoff.model.changes import Acquire, Changes, Renew, Sealed, Task
-from signoff.model.gate import GateCall
-from signoff.model.run import Occurrence, Run
-from signoff.model.values import Tree
-from signoff.registry import default_name, flow_classes
-from signoff.rules.digest import digest
+from signoff.model.changes import Acquire, Changes, Renew
+from signoff.model.run import Run
+from signoff.registry import flow_classes
 
 _log = logging.getLogger("signoff.flows")
 
 REMEMBERED: Final = 256
 """How many failures are kept as the exceptions that they were, for who asks in this process."""
-
-OWNED: Final = "#"
-"""Behind a gate's name: the process that made the call, and the only one that may execute it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun(Begun):
-    """
-    A run about to be stored, ready, and perhaps claimed in the same commit.
-
-    Attributes:
-        run_id: Its id.
-        run: The record.
-        occurrences: What it begins with.
-        audit: Its first audit entry.
-        acquire: The claim that is taken with it.
-        began: The monotonic clock before the commit.
-    """
-
-    run_id: str
-    run: Sealed[Run]
-    occurrences: tuple[Sealed[Occurrence], ...]
-    audit: AuditEntry
-    acquire: Acquire | None = None
-    began: float = 0.0
-
-    @override
-    def added_to(self, changes: Changes) -> Changes:
-        """Return `changes` with it in."""
-        return replace(
-            changes,
-            runs=(*changes.runs, self.run),
-            occurrences=(*changes.occurrences, *self.occurrences),
-            audit=(*changes.audit, self.audit),
-            claims=(*changes.claims, *((self.acquire,) if self.acquire else ())),
-            tasks=(*changes.tasks, Task(kind="advance", subject=self.run_id)),
-        )
-
-
-def arguments_digests(call: GateCall, shop: Workshop) -> tuple[str, ...]:
-    """
-    Return the digests that a call's arguments may be stored under, today's first.
-
-    There are several only where it has hidden ones, whose commitments hang on a key.
-    """
-    keyring = shop.keyring
-    kids = [key.kid for key in keyring.keys if keyring.usable(key.kid, "commitment")]
-    return tuple(
-        call_digest(
-            shop.codec.dump(
-                shown_arguments(call, keyring=keyring, kid=kid, run_id="", codec=shop.codec),
-                path=call.spec.name,
-            )
-        )
-        for kid in (kids if call.spec.hidden else kids[:1])
-    )
-
-
-def id_taken(run: Run) -> RunError:
-    """Return the error that refuses a run whose id another open run of its flow has."""
-    return RunError(
-        run.run_id, f"refused: a run of {run.flow_name} with {run.key!r} is still open"
-    )
 
 
 class Executor(Children):
@@ -138,120 +58,6 @@ class Executor(Children):
         self.shop = shop
         self._drives: dict[str, Drive] = {}
         self._failures: OrderedDict[str, tuple[Exception, ...]] = OrderedDict()
-
-    # Beginning.
-
-    async def new_flow_run(
-        self,
-        flow: Flow[object],
-        inputs: Mapping[str, object],
-        *,
-        requester: str | None,
-        claimed: bool,
-        parent: Session | None = None,
-        step: str = "",
-    ) -> NewRun:
-        """
-        Return a run of `flow`, its state made and checked; writes nothing.
-
-        Raises:
-            ValueError: An input does not fit the state.
-            CodecError: A value in it cannot be stored.
-        """
-        kind, model = type(flow), flow.state_model()
-        now = await self.shop.store.now()
-        run_id = new_id("run", now)
-        box = StateBox(self.shop.codec, model)
-        box.begin(flow.initial_values(), inputs, id_=run_id)
-        graph = graph_of(kind)
-        given_id = inputs.get("id")
-        run = Run(
-            run_id=run_id,
-            flow_name=stored_name(kind),
-            state_type=default_name(model) if model and model is not state_model(kind) else "",
-            requester=requester,
-            key=f"id:{given_id}" if given_id else None,
-            parent_run_id=parent.run.run_id if parent else "",
-            parent_occurrence_id=step,
-            fingerprint=digest(graph.fingerprint()),
-            state=box.dump(),
-            created_at=now,
-            updated_at=now,
-        )
-        return self._new(run, graph.initial(), claimed=claimed)
-
-    async def new_call_run(
-        self, call: GateCall, *, key: str | None, requester: str | None, owned: bool
-    ) -> NewRun:
-        """
-        Return a run of one gated call; writes nothing.
-
-        Args:
-            call: The call.
-            key: The developer's own key.
-            requester: Who asks.
-            owned: Whether only this process may execute it, because it has live arguments or
-                its caller waits for it.
-
-        Raises:
-            CodecError: An argument cannot be stored.
-        """
-        codec, keyring = self.shop.codec, self.shop.keyring
-        now = await self.shop.store.now()
-        run_id = new_id("run", now)
-        visible = {
-            name: value for name, value in call.arguments.items() if name not in call.spec.hidden
-        }
-        hidden = encrypted_arguments(call, keyring=keyring, run_id=run_id, codec=codec)
-        state: dict[str, Tree] = (
-            {}
-            if owned
-            else {
-                "arguments": codec.to_tree(visible, path=call.spec.name),
-                "hidden": dict[str, Tree](hidden),
-            }
-        )
-        run = Run(
-            run_id=run_id,
-            kind="call",
-            flow_name=f"{call.spec.name}{OWNED}{self.shop.keeper.holder}"
-            if owned
-            else call.spec.name,
-            requester=requester,
-            key=key,
-            key_digest=arguments_digests(call, self.shop)[0] if key else "",
-            state=state,
-            created_at=now,
-            updated_at=now,
-        )
-        return self._new(run, (CALL_STEP,), claimed=owned)
-
-    def _new(self, run: Run, steps: tuple[str, ...], *, claimed: bool) -> NewRun:
-        event = Event(
-            name="run.started",
-            at=run.created_at,
-            actor=run.requester or "api",
-            facts={"run_id": run.run_id, "flow": run.flow_name, "parent": run.parent_run_id},
-        )
-        entry, head = self.shop.ledger.entry(f"run:{run.run_id}", run.audit, event)
-        run = run.model_copy(update={"audit": head, "next_seq": len(steps) + 1})
-        keyring = self.shop.keyring
-        return NewRun(
-            run_id=run.run_id,
-            run=sealed_run(keyring, run),
-            occurrences=tuple(
-                sealed_occurrence(
-                    keyring,
-                    Occurrence(
-                        occurrence_id=f"{run.run_id}.{seq}", run_id=run.run_id, seq=seq, step=step
-                    ),
-                )
-                for seq, step in enumerate(steps, start=1)
-            ),
-            audit=entry,
-            acquire=self.shop.keeper.acquisition(run.run_id) if claimed else None,
-            began=time.monotonic(),
-        )
 
     async def store(self, new: NewRun) -> None:
         """Commit a new run. Raises `StaleWriteError` when its key is taken."""
@@ -378,7 +184,8 @@ class Executor(Children):
         self, flow: object, inputs: Mapping[str, object], *, parent: Session, step: str
     ) -> NewRun:
         """Return a child run, claimed by this process, for the parent's own commit."""
-        new = await self.new_flow_run(
+        new = await new_flow_run(
+            self.shop,
             cast("Flow[object]", flow),
             inputs,
             requester=parent.run.requester,
@@ -424,9 +231,7 @@ class Executor(Children):
         journal = await store.journal(run_id)
         check_checkpoint(self.shop.keyring, sealed, journal)
         by_id = {one.record.occurrence_id: one.record for one in journal}
-        last = by_id.get(sealed.record.last_output_id)
-        if sealed.record.status != "completed" or last is None:
-            return None
+        last = by_id[sealed.record.last_output_id]
         result = None
         if last.request_id:
             request = await self.shop.desk.load(last.request_id)

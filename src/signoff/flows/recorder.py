@@ -114,6 +114,7 @@ class Recorder:
             await self._commit(lambda: renewing(self.session))
         except SealInvalidError as error:
             self.told.blocked = distrusted(error)
+            await self.blocked()
         else:
             self.told.look_at_all()
 

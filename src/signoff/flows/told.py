@@ -124,8 +124,8 @@ class Told:
                 self._take_answer(str(signal.facts["request_id"]))
             case "child_ended":
                 self._take_news(str(signal.facts["run_id"]))
-            case "late_result":
-                # Read from the store when a person is asked what became of the call.
+            case _:
+                # A late result is read when a person is asked what became of the call.
                 pass
 
     def _take_answer(self, request_id: str) -> None:

@@ -140,8 +140,9 @@ class StateDict(dict[str, object]):
     def copy(self) -> dict[str, object]:
         return dict(self)
 
-    if not TYPE_CHECKING:
-        # Typed as in dict, whose views have no public names.
+    if TYPE_CHECKING:
+        """As in dict, whose views have no public names."""
+    else:
 
         def __ior__(self, other: Mapping[str, object]) -> Self:
             self.update(other)

@@ -19,7 +19,7 @@ OnReject = Literal["raise", "return"]
 OnDrift = Literal["block", "ask", "use_approved"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Done(Generic[T_co]):
     """
     What a gate's `verify` returns when the effect did happen.
@@ -31,12 +31,12 @@ class Done(Generic[T_co]):
     result: T_co
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NotDone:
     """What a gate's `verify` returns when the effect certainly did not happen."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unknown:
     """What a gate's `verify` returns when it cannot tell; a human is asked."""
 
@@ -44,7 +44,7 @@ class Unknown:
 Verdict = Done[object] | NotDone | Unknown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FeedbackSpec:
     """
     The options of one `human_feedback` gate.
@@ -71,7 +71,7 @@ class FeedbackSpec:
     policy: Policy = field(default_factory=Policy)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GateSpec:
     """
     The options of one `require_approval` gate and the function it guards.
@@ -130,7 +130,7 @@ class GateSpec:
         return self.hints.get(name, object)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GateCall:
     """
     One call of a gate, bound.

@@ -15,7 +15,8 @@ from signoff.mail.address import message_id, normalise_address, reply_address
 from signoff.mail.compose import compose
 from signoff.ports import Batch, Correspondence, Inbox, Incoming, Notifier, Outgoing
 
-_BATCH: Final = 50
+BATCH: Final = 50
+"""How many messages `MemoryMail.fetch` returns at the most."""
 
 
 class MemoryMail(Notifier, Inbox):
@@ -138,11 +139,11 @@ class MemoryMail(Notifier, Inbox):
         """Return the next messages above `mark` that were not put away."""
         gone = {*self.put_away, *self.failed}
         above = [one for one in self._incoming if int(one.uid) > int(mark or 0)]
-        batch = above[:_BATCH]
+        batch = above[:BATCH]
         return Batch(
             messages=[one for one in batch if one.uid not in gone],
             mark=batch[-1].uid if batch else mark,
-            more=len(above) > _BATCH,
+            more=len(above) > BATCH,
         )
 
     @override

@@ -1,0 +1,54 @@
+"""`MemoryMail` is an inbox like any other."""
+
+from __future__ import annotations
+
+import pytest
+from typing_extensions import override
+
+from signoff.ports import Corresponds, Inbox
+from signoff.testing import InboxContract, MemoryMail
+from signoff.testing.inbox_contract import Deliver, Reopen
+from signoff.testing.mail import BATCH
+
+
+class TestMemoryMail(InboxContract):
+    """Its mailbox lasts as long as the object, so that is what opening it anew gives."""
+
+    batch = BATCH
+
+    @override
+    @pytest.fixture
+    async def inbox(self) -> Inbox:
+        """Return an empty mailbox."""
+        return MemoryMail()
+
+    @override
+    @pytest.fixture
+    def deliver(self, inbox: MemoryMail) -> Deliver:
+        """Return what puts a message into it."""
+
+        async def deliver(raw: bytes) -> None:
+            inbox.receive(raw)
+
+        return deliver
+
+    @override
+    @pytest.fixture
+    def reopen(self, inbox: MemoryMail) -> Reopen:
+        """Return what opens it anew."""
+
+        async def reopen() -> Inbox:
+            await inbox.aclose()
+            return inbox
+
+        return reopen
+
+
+def test_it_reaches_plain_addresses_only() -> None:
+    """As a mail server does."""
+    mail = MemoryMail()
+
+    assert mail.reaches("ann@acme.example")
+    assert not mail.reaches("ann")
+    assert not mail.reaches("")
+    assert isinstance(mail, Corresponds)
