@@ -41,7 +41,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!signoff\b).*"),
     (r"py:.*", r"signoff\.model\.(base|seal|values)\..*"),  # what records are made of
     (r"py:.*", r"signoff\.rules\..*"),  # what `and_` and `or_` return
-    (r"py:.*", r"signoff\..*\.([A-Z]|\w+T(_co)?)"),  # type variables
+    (r"py:.*", r"signoff\..*\.([A-Z](_co)?|\w+T(_co)?)"),  # type variables
 ]
 
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from enum import Enum
 from string import Formatter
 from typing import (
+    TYPE_CHECKING,
     Final,
     Literal,
     ParamSpec,
@@ -49,8 +50,10 @@ from signoff.model.gate import (
 from signoff.model.policy import Policy, Risk
 from signoff.model.request import Evidence
 from signoff.registry import Names, default_name
-from signoff.rules.outcomes import Meaning, choices
 from signoff.rules.routing import addresses_in
+
+if TYPE_CHECKING:
+    from signoff.rules.outcomes import Meaning
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -150,6 +153,8 @@ def human_feedback(
         )
     if on_expiry is not None and on_expiry not in labels:
         raise ValueError(f"on_expiry={on_expiry!r} needs emit=[...] with that label in it")
+    from signoff.rules.outcomes import choices  # noqa: PLC0415 - the root stays light
+
     return FeedbackGate(
         FeedbackSpec(
             message=message,
