@@ -13,6 +13,7 @@ from signoff.errors import StaleWriteError
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes
 from signoff.model.request import AuditHead
+from signoff.model.values import Tree
 from signoff.rules.chain import Link, verify_chain
 from signoff.security.keyring import Keyring
 from signoff.security.sealing import commitment
@@ -31,7 +32,7 @@ def a_ledger(
 
 def an_event(name: str = "request.approved", **personal: str) -> Event:
     """Return an event by Ann."""
-    facts = {"outcome": "approved", "version": 2}
+    facts: dict[str, Tree] = {"outcome": "approved", "version": 2}
     return Event(name=name, at=NOON, actor="ann@acme.example", facts=facts, personal=personal)
 
 

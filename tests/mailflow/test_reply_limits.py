@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.message import EmailMessage
-from typing import Any
 
 import pytest
 from typing_extensions import override
@@ -215,7 +214,9 @@ async def test_where_there_are_no_labels_any_text_is_the_answer(desk: Desk) -> N
     assert run.output == "approved\nand rejected, in a way"
 
 
-@pytest.mark.parametrize("text", ["approved\nrejected", "approved or rejected?", "approved/rejected"])
+@pytest.mark.parametrize(
+    "text", ["approved\nrejected", "approved or rejected?", "approved/rejected"]
+)
 async def test_two_outcomes_are_none(desk: Desk, text: str) -> None:
     """Nothing is guessed; the reviewer is asked again."""
     asked = await desk.ask()
@@ -232,7 +233,9 @@ async def test_a_huge_payload_at_high_risk_takes_the_code_from_its_attachment(
     """Whoever did not open it does not have the code."""
     asked = await vouched.ask(Huge)
     (attachment,) = asked.iter_attachments()
-    code = re.findall(r"\b[a-z2-7]{6}\b", str(attachment.get_content()).strip().splitlines()[-1])[-1]
+    code = re.findall(r"\b[a-z2-7]{6}\b", str(attachment.get_content()).strip().splitlines()[-1])[
+        -1
+    ]
     assert code not in text_of(asked)
 
     for text in ("approved", "approved\nCode: zzzzzz", f"approved\n{code}x"):
@@ -309,9 +312,7 @@ async def test_the_former_assignee_learns_that_somebody_else_is_asked(desk: Desk
     """Their token is void; the new assignee's decides."""
     asked = await desk.ask()
     request = await desk.now()
-    await desk.client.hitl.reassign(
-        request_id=request.request_id, assignees=["boss@acme.example"]
-    )
+    await desk.client.hitl.reassign(request_id=request.request_id, assignees=["boss@acme.example"])
     await desk.client.drain()
     anew = desk.mail.sent[-1]
     assert (str(anew["To"]), anew["Reply-To"] == asked["Reply-To"]) == ("boss@acme.example", False)
@@ -374,9 +375,7 @@ async def test_a_reply_that_is_overtaken_while_it_is_handled_is_told_so(
         "decided": lambda: hitl.reject(request_id=request_id, reviewer=REVIEWER),
         "cancelled": lambda: hitl.cancel(request_id=request_id),
         "expired": expire,
-        "reassigned": lambda: hitl.reassign(
-            request_id=request_id, assignees=["boss@acme.example"]
-        ),
+        "reassigned": lambda: hitl.reassign(request_id=request_id, assignees=["boss@acme.example"]),
         "changed": lambda: changed_payload(desk),
     }[meanwhile]
     store.times = 1
@@ -430,7 +429,7 @@ class Forgetful(MemoryMail):
     broken = True
 
     @override
-    async def done(self, uids: Any) -> None:
+    async def done(self, uids: Sequence[str]) -> None:
         if uids and self.broken:
             self.broken = False
             raise InboxError("the connection was lost")
@@ -482,7 +481,7 @@ async def test_a_poisonous_message_is_set_aside_and_the_next_ones_are_read(
     assert len(desk.refusals) == 1
 
 
-def _request_of(mail: EmailMessage, page: Any) -> Request:
+def _request_of(mail: EmailMessage, page: Sequence[Request]) -> Request:
     return next(one for one in page if one.request_id in mail.as_string())
 
 
@@ -607,7 +606,9 @@ async def test_no_token_is_in_any_log(caplog: pytest.LogCaptureFixture, store: M
         desk.mail.reply(asked, "rejected")
         assert (await desk.now()).status == "approved"
 
-    logged = caplog.text.lower() + " ".join(str(record.__dict__) for record in caplog.records).lower()
+    logged = (
+        caplog.text.lower() + " ".join(str(record.__dict__) for record in caplog.records).lower()
+    )
     assert len(token) == 48
     assert token.lower() not in logged
     assert "spring sale" not in logged
