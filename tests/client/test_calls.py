@@ -49,10 +49,11 @@ def pay_blocking(amount: int) -> str:
     return f"paid {amount}"
 
 
-@require_approval(name="calls.pay_whoever", assignees=lambda given: [str(given["whom"])])
-async def pay_whoever(whom: str) -> str:
-    """Return who was asked."""
-    return whom
+@require_approval(name="calls.pay_lenient", assignees=[CFO], on_reject="return")
+async def pay_lenient(amount: int) -> str:
+    """Note that it ran."""
+    PAID.append(amount)
+    return f"paid {amount}"
 
 
 def nobody_can_be_asked(_arguments: object) -> list[str]:
@@ -398,3 +399,13 @@ async def test_only_a_gated_call_with_fitting_arguments_can_be_submitted(client:
     with pytest.raises(TypeError):
         await client.submit(pay)
     assert await client.flows.list() == ()
+
+
+async def test_a_refusal_is_returned_where_the_gate_says_so(client: Client) -> None:
+    """To a caller outside a flow as well."""
+    async with client.serving(), anyio.create_task_group() as group:
+        group.start_soon(lambda: answer(client, approve=False))
+        refusal = await pay_lenient(9)
+
+    assert isinstance(refusal, ApprovalRejected)
+    assert (refusal.reason, PAID) == ("no", [])

@@ -37,6 +37,16 @@ async def ship(order: Order, to: str) -> str:
     return f"{order.count} {order.item} to {to}"
 
 
+class Killed(BaseException):
+    """Stands for the end of a process: nobody records anything behind it."""
+
+
+@require_approval(name="queue.crash", assignees=[CFO])
+async def crash(item: str) -> str:
+    """End the process."""
+    raise Killed(item)
+
+
 @pytest.fixture(name="client")
 async def _client() -> AsyncIterator[Client]:
     async with Client() as client:
@@ -78,6 +88,23 @@ async def test_what_is_no_set_of_arguments_edits_no_call(client: Client, payload
         await client.hitl.approve(request_id=request.request_id, payload=payload, reviewer=CFO)
 
     assert (await client.hitl.get_request(request.request_id)).status == "pending"
+
+
+async def test_what_a_call_in_doubt_returned_is_the_payload_of_the_answer(client: Client) -> None:
+    """Where somebody knows that it happened."""
+    request = await client.submit(crash, "tea")
+    await client.hitl.approve(request_id=request.request_id, reviewer=CFO)
+    with pytest.raises(BaseExceptionGroup):
+        await client.drain()
+    await client.drain()
+    (doubt,) = await client.hitl.list_requests(status="pending")
+
+    await client.hitl.respond(
+        request_id=doubt.request_id, outcome="happened", payload="sent by hand", reviewer=CFO
+    )
+    await client.drain()
+
+    assert (await client.flows.get(request.run_id)).output == "sent by hand"
 
 
 async def test_waiting_for_a_request_ends_with_its_decision(client: Client) -> None:

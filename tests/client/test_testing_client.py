@@ -235,3 +235,21 @@ def test_what_the_package_does_not_have_is_an_attribute_error() -> None:
     name = "NotifierContract"
     with pytest.raises(AttributeError, match=name):
         getattr(testing, name)
+
+
+async def test_a_server_that_is_away_for_ever_does_not_keep_time_from_passing() -> None:
+    """Each try is made when it is due, and the deadline comes all the same."""
+    mail = MemoryMail()
+    mail.error = NotifyError("the server is away", permanent=False)
+    async with testing.client(reviewers=[CFO.stays_silent()], notifiers=[mail]) as client:
+        with pytest.raises(ApprovalExpired):
+            await client.run(pay, "acme", Decimal(9))
+
+        assert client.clock.now() == ManualClock().now() + timedelta(days=1)
+        (request,) = await client.hitl.list_requests()
+        (asked,) = [
+            one
+            for one in await client._store.deliveries(request.request_id)
+            if one.kind == "request"
+        ]
+        assert asked.attempts > 24

@@ -256,12 +256,12 @@ class Orders:
     holds: int = 0
     runs: int = 0
     workers: int = 3
-    in_flight: int = 24
+    in_flight: int = 16
     seed: int = 1
     store: str = "honest"
     hasty: bool = False
     lease_seconds: float = 1.0
-    pace: int = 6
+    pace: int = 8
 
 
 def client_of(orders: Orders, folder: Path) -> Client:

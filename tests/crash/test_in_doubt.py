@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 
 import pytest
+from typing_extensions import override
 
 from signoff import ApprovalCancelled, Client, Flow, require_approval, start
 from signoff.errors import StoreUnavailableError
+from signoff.model.changes import Acquire, Changes
 from signoff.model.request import Request
 from signoff.security.keyring import Keyring
 from signoff.stores import MemoryStore
@@ -61,21 +64,41 @@ class Purchase(Flow, name="in_doubt.purchase"):
 
 
 class Scene:
-    """One store, and one process after another."""
+    """
+    One store, and one process after another.
+
+    Attributes:
+        kept: The store.
+        seconds: Where its lease clock stands.
+    """
 
     def __init__(self) -> None:
         self._keys = Keyring.generate()
-        self._seconds = 0.0
-        self._kept = MemoryStore(lease_clock=lambda: self._seconds)
+        self.seconds = 0.0
+        self.kept: MemoryStore = MemoryStore(lease_clock=lambda: self.seconds)
 
     @asynccontextmanager
     async def process(self) -> AsyncGenerator[Client]:
         """Be a process, once the leases of those before have run out."""
-        self._seconds += 1000
-        WORLD.process = FaultyStore(self._kept)
+        self.seconds += 1000
+        WORLD.process = FaultyStore(self.kept)
         with suppress(StoreUnavailableError):
             async with Client(WORLD.process, keyring=self._keys) as client:
                 yield client
+
+    async def die(self, run_id: str, times: int) -> None:
+        """Let so many processes die that have just taken a run."""
+        for _ in range(times):
+            claim = await self.kept.claim(run_id)
+            assert claim is not None
+            taken = Acquire(
+                subject=run_id,
+                holder="dead",
+                fencing=claim.fencing + 1,
+                lease=timedelta(0),
+            )
+            self.seconds += 1000
+            await self.kept.commit(Changes(claims=(taken,)))
 
     async def answer(self, outcome: str) -> Request:
         """Let a process find what there is to ask, answer it, and go on; return the question."""
@@ -131,3 +154,59 @@ async def test_the_third_death_is_the_last(scene: Scene) -> None:
         assert (await client.flows.get(run.run_id)).output == "abandoned"
     assert question.options == ("happened", "abandon")
     assert WORLD.effects == []
+
+
+class Hasty(MemoryStore):
+    """A store to whose questions about a call in doubt somebody replies before anything else happens."""
+
+    reply: Callable[[str], Awaitable[None]] | None = None
+
+    @override
+    async def commit(self, changes: Changes) -> None:
+        await super().commit(changes)
+        for request in changes.requests:
+            if self.reply and request.kind == "in_doubt" and request.version == 1:
+                await self.reply(request.request_id)
+
+
+async def test_an_answer_that_comes_at_once_is_not_missed(scene: Scene) -> None:
+    """Before the run that asks has come to rest: it goes on, and is not blocked for ever."""
+    scene.kept = store = Hasty(lease_clock=lambda: scene.seconds)
+    WORLD.deaths = 1
+    async with scene.process() as client:
+        await client.flows.start(Purchase, requester="agent-7")
+    await scene.answer("approved")
+
+    async with scene.process() as client:
+
+        async def reply(request_id: str) -> None:
+            answered = await client.hitl.respond(
+                request_id=request_id, outcome="run again", reviewer=REVIEWER
+            )
+            await client._machinery.executor.advance(answered.run_id)
+
+        store.reply = reply
+        await client.drain()
+        (run,) = await client.flows.list()
+        assert (await client.flows.get(run.run_id)).output == "paid inv-1"
+
+
+@pytest.mark.parametrize(("deaths", "reason"), [(9, "in_doubt"), (10, "poison")])
+async def test_deaths_are_counted_from_the_last_body_that_was_started(
+    scene: Scene, deaths: int, reason: str
+) -> None:
+    """Whoever started one did not die in vain: ten in a row that came to nothing are too many."""
+    WORLD.deaths = 1
+    async with scene.process() as client:
+        await client.drain()
+        (request,) = await client.hitl.list_requests(status="pending")
+        await client.hitl.approve(request_id=request.request_id, reviewer=REVIEWER)
+    await scene.die(request.run_id, 4)
+    async with scene.process() as client:
+        await client.drain()
+    await scene.die(request.run_id, deaths)
+
+    async with scene.process() as client:
+        await client.drain()
+        run = await client.flows.get(request.run_id)
+    assert (run.status, run.blocked_reason) == ("blocked", reason)

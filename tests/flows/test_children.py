@@ -263,6 +263,21 @@ async def test_a_kickoff_in_a_step_of_a_kicked_off_flow_is_a_child_too(bench: Be
     assert (await child_of(bench, Quick)).parent_run_id
 
 
+async def test_many_parents_in_threads_do_not_take_the_threads_of_their_children(
+    bench: Bench,
+) -> None:
+    """Each waits in a thread for a child whose step needs one."""
+
+    class Parent(Flow):
+        @start()
+        def begin(self) -> object:
+            return Quick().kickoff({"topic": "copy"})
+
+    runs = [await bench.client.flows.start(Parent) for _ in range(60)]
+    await bench.go()
+    assert {(await bench.now(run)).status for run in runs} == {"completed"}
+
+
 async def test_a_childs_inputs_that_do_not_fit_fail_the_step(bench: Bench) -> None:
     """As they would fail a kickoff; an id that is taken does, too."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from typing_extensions import override
 
+from signoff import Client, Policy
 from signoff.ports import Corresponds, Inbox
 from signoff.testing import InboxContract, MemoryMail
 from signoff.testing.inbox_contract import Deliver, Reopen
@@ -42,6 +43,20 @@ class TestMemoryMail(InboxContract):
             return inbox
 
         return reopen
+
+
+async def test_its_trusted_server_vouches_for_whoever_replies() -> None:
+    """Unless it is told not to; so replies decide at high risk, as with a real server."""
+    mail = MemoryMail(trusted_server="mx.acme.example")
+    async with Client(notifiers=[mail], inbox=mail, policy=Policy(risk="high")) as client:
+        for vouches, expected in ((False, "pending"), (True, "approved")):
+            request = await client.hitl.request("Well?", payload=1, assignees=["ann@acme.example"])
+            await client.drain()
+            mail.vouches = vouches
+            asked = next(one for one in mail.sent if request.request_id in one.as_string())
+            mail.reply(asked, "approved")
+            await client.drain()
+            assert (await client.hitl.get_request(request.request_id)).status == expected
 
 
 def test_it_reaches_plain_addresses_only() -> None:

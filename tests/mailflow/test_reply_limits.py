@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.message import EmailMessage
-from typing import Any
 
 import pytest
 from typing_extensions import override
@@ -430,7 +429,7 @@ class Forgetful(MemoryMail):
     broken = True
 
     @override
-    async def done(self, uids: Any) -> None:
+    async def done(self, uids: Sequence[str]) -> None:
         if uids and self.broken:
             self.broken = False
             raise InboxError("the connection was lost")
@@ -482,9 +481,8 @@ async def test_a_poisonous_message_is_set_aside_and_the_next_ones_are_read(
     assert len(desk.refusals) == 1
 
 
-def _request_of(mail: EmailMessage, page: Any) -> Request:
-    found: Request = next(one for one in page if one.request_id in mail.as_string())
-    return found
+def _request_of(mail: EmailMessage, page: Sequence[Request]) -> Request:
+    return next(one for one in page if one.request_id in mail.as_string())
 
 
 async def test_a_message_that_works_at_last_is_not_set_aside(desk: Desk, store: Meddled) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, time
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 from pydantic import Secret, SecretBytes, SecretStr
 
@@ -35,6 +35,8 @@ from signoff.codec.walk import (
 from signoff.errors import CodecError
 from signoff.model.scalars import TEXT_FORMS, TextForm
 from signoff.model.values import BIG_INT, TYPE_KEY, Tree, at_index, below
+
+ValueT = TypeVar("ValueT")
 
 _MEMBERS: Final = frozenset({TYPE_KEY, "v"})
 _SECRETS: Final = (Secret, SecretStr, SecretBytes)
@@ -151,6 +153,21 @@ class Codec:
             ConfigurationError: The class is of another kind, or a name is taken.
         """
         self._registry.register(cls, name=name, aliases=aliases)
+
+    def register_view(self, cls: type[ValueT], plain: Callable[[ValueT], object]) -> None:
+        """
+        Let values of exactly this class be stored as another value, which is what comes back.
+
+        Args:
+            cls: A class that only adds behaviour to what can be stored without it.
+            plain: Makes the value to store.
+        """
+
+        def encode(value: Any, depth: int) -> Tree:
+            made = plain(value)
+            return self._encoders[type(made)](made, depth)
+
+        self._encoders[cls] = encode
 
     def register_annotation(self, annotation: object) -> None:
         """

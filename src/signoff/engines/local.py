@@ -73,12 +73,17 @@ class LocalEngine(Engine):
 
     @contextmanager
     def _serving(self) -> Generator[None]:
-        self._servers += 1
+        self._count(1)
         try:
             yield
         finally:
-            self._servers -= 1
-            self._taken()
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._servers += change
+            if not self._servers:
+                self._waiting = {}
 
     def _add(self, tasks: Sequence[Task]) -> None:
         with self._lock:

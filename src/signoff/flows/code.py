@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import UTC
 from enum import Enum
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel
 from typing_extensions import override
 
@@ -25,9 +25,13 @@ from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.gate import FeedbackSpec, GateCall
 from signoff.model.request import Request
 from signoff.model.run import Occurrence
+from signoff.model.values import Tree
 from signoff.rules.graph import Graph, StepSpec
 
-CALL_STEP = "call"
+CALL_STEP: Final = "call"
+
+MAX_THREADS: Final = 40
+"""How many steps of one run that are no coroutine functions run at once."""
 
 # Steps hand on what they were given, whether or not an annotation names it.
 codec.register(HumanFeedbackResult, name="signoff:feedback")
@@ -69,6 +73,8 @@ class FlowCode(Code):
         self.graph = graph_of(type(flow))
         self.box = flow.fresh_frame(model or flow.state_model())
         self.max_method_calls = type(flow).max_method_calls
+        # Its own, because a step in a thread may wait for a child flow whose steps need threads.
+        self._threads = CapacityLimiter(MAX_THREADS)
 
     @override
     async def run_step(self, attempt: Attempt, name: str, arguments: tuple[object, ...]) -> object:
@@ -77,7 +83,7 @@ class FlowCode(Code):
         arguments = arguments_of(step, arguments)
         if inspect.iscoroutinefunction(step):
             return await cast("Awaitable[object]", step(*arguments))
-        return await to_thread.run_sync(step, *arguments)
+        return await to_thread.run_sync(step, *arguments, limiter=self._threads)
 
     @override
     def feedback(self, name: str) -> FeedbackSpec | None:
@@ -172,8 +178,8 @@ def routed(result: HumanFeedbackResult, *, router: bool) -> str | None:
     return label_of(result.output)
 
 
-def assignee_in_state(spec: FeedbackSpec, state: Mapping[str, object]) -> tuple[str, ...]:
-    """Return whom the state names as the assignee, if the gate looks there."""
+def assignee_in_state(spec: FeedbackSpec, state: Mapping[str, Tree]) -> tuple[str, ...]:
+    """Return whom the state, as it is stored, names as the assignee, if the gate looks there."""
     if spec.assign_from_input is None:
         return ()
     value = state.get(spec.assign_from_input)

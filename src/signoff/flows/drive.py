@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -269,13 +270,13 @@ class Drive:
     async def _returned(self, one: Occurrence, end: StepEnd) -> None:
         box, codec = self.code.box, self.session.shop.codec
         spec = self.code.feedback(one.step)
-        value = box.plain_value(end.value)
+        value = end.value
         draft: Request | None = None
         tree: Tree = None
         try:
             state = box.dump(finishing=end.touches)
             if spec is not None:
-                draft = await self._question(one, spec, value)
+                draft = await self._question(one, spec, value, state=state)
             else:
                 tree = codec.to_tree(value, path=f"{one.step} output")
         except (CodecError, ConfigurationError) as error:
@@ -291,7 +292,9 @@ class Drive:
                 Ending(occurrence_id=one.occurrence_id, output=tree, label=label, state=state)
             )
 
-    async def _question(self, one: Occurrence, spec: FeedbackSpec, value: object) -> Request:
+    async def _question(
+        self, one: Occurrence, spec: FeedbackSpec, value: object, *, state: Mapping[str, Tree]
+    ) -> Request:
         """Return the draft that asks a human about what a step returned."""
         session = self.session
         return feedback_request(
@@ -299,7 +302,7 @@ class Drive:
             value,
             run=session.run,
             method_name=one.step,
-            chosen=assignee_in_state(spec, self.code.box.plain()),
+            chosen=assignee_in_state(spec, state),
             policy=session.shop.policy,
             now=await session.now(),
             codec=session.shop.codec,

@@ -17,7 +17,7 @@ Trigger: TypeAlias = "str | Or | And | Callable[..., object]"
 _STEP: Final = "__signoff_step__"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StepMark:
     """
     What the decorators said about a method.
@@ -35,7 +35,7 @@ class StepMark:
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stamp:
     """What the decorators return: adds its mark to those a method has, and gives the method back."""
 

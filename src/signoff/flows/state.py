@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from signoff.codec import Codec
 from signoff.errors import CodecError
-from signoff.flows.touching import StateDict, Touch, Touches, tracked
+from signoff.flows.touching import StateDict, Touch, Touches, home_of, made_of, tracked
 from signoff.flows.undo import MISSING, Missing, Value
 from signoff.model.values import Tree
 
@@ -32,7 +32,6 @@ class StateBox:
 
     def __init__(self, codec: Codec, model: type[BaseModel] | None) -> None:
         self._codec = codec
-        self._model = model
         self._tracked = tracked(model) if model else None
         self._lock = threading.RLock()
         self._active: list[Touches] = []
@@ -44,7 +43,7 @@ class StateBox:
         if self._tracked is None:
             self.value = StateDict({"id": "", **initial})
         else:
-            self.value = _made(self._tracked, initial)
+            self.value = made_of(self._tracked, initial)
 
     def begin(
         self, initial: Mapping[str, object], inputs: Mapping[str, object], *, id_: str
@@ -73,8 +72,8 @@ class StateBox:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"state field {place!r}: {first['msg']}") from error
-        if _home(state, "id")["id"] in ("", None):
-            _home(state, "id")["id"] = id_
+        if home_of(state, "id")["id"] in ("", None):
+            home_of(state, "id")["id"] = id_
         self.value = state
 
     def load(self, tree: Mapping[str, Tree]) -> None:
@@ -91,7 +90,7 @@ class StateBox:
         for name, info in self._tracked.model_fields.items():
             if info.is_required() and name not in values:
                 raise CodecError("the state has no value for it", path=f"state.{name}")
-        self.value = _made(self._tracked, values)
+        self.value = made_of(self._tracked, values)
 
     def dump(self, *, finishing: Touches | None = None) -> dict[str, Tree]:
         """
@@ -114,18 +113,6 @@ class StateBox:
     def plain(self) -> dict[str, object]:
         """Return the fields of the live state by name."""
         return self._fields()
-
-    def plain_value(self, value: object) -> object:
-        """Return a value that a step returned: a copy of the state, if it is the state."""
-        if isinstance(value, StateDict):
-            return dict(value)
-        if (
-            self._model is not None
-            and isinstance(value, BaseModel)
-            and type(value) is self._tracked
-        ):
-            return _made(self._model, dict(value))
-        return value
 
     def begin_attempt(self) -> Touches:
         """Return the notes of a new attempt, which `settle` is to end."""
@@ -220,7 +207,7 @@ class StateBox:
 
     def _put(self, name: str, settled: Value) -> None:
         """Put a value in the place of another; where others may hold that, into the same object."""
-        home = _home(self.value, name)
+        home = home_of(self.value, name)
         if isinstance(settled, Missing):
             _Plain.pop(home, name, None)
             return
@@ -248,21 +235,3 @@ class StateBox:
 
 _Plain = dict[str, object]
 """For its methods, which note nothing."""
-
-
-def _home(state: StateDict | BaseModel, name: str) -> dict[str, object]:
-    """Return the dict in which a state keeps a field."""
-    if isinstance(state, StateDict):
-        return state
-    if name in type(state).model_fields:
-        return cast("dict[str, object]", state.__dict__)
-    return cast("dict[str, object]", state.__pydantic_extra__)
-
-
-def _made(model: type[BaseModel], values: Mapping[str, object]) -> BaseModel:
-    """Return an instance with these values by field name, aliases or not; nothing is checked."""
-    state = model.model_construct(set(values))
-    for name, value in values.items():
-        if name in model.model_fields or state.__pydantic_extra__ is not None:
-            _home(state, name)[name] = value
-    return state

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 from pydantic import BaseModel, create_model
 from typing_extensions import override
 
+from signoff.codec import codec
 from signoff.flows.undo import MISSING, Value, taken_back
 
 TRACKED: Final = "__signoff_tracked__"
@@ -21,7 +22,7 @@ TRACKED: Final = "__signoff_tracked__"
 _SCALARS: Final = (type(None), bool, int, float, complex, str, bytes)
 
 
-@dataclass(slots=True)
+@dataclass
 class Touch:
     """
     That an attempt has touched a field, to read something mutable or to write.
@@ -43,7 +44,7 @@ class Touch:
         return taken_back(self.before, self.after if self.shared else value, value)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Touches:
     """
     What one attempt has touched.
@@ -163,6 +164,9 @@ class StateDict(dict[str, object]):
             self.get(key)
 
 
+codec.register_view(StateDict, dict)
+
+
 @cache
 def tracked(model: type[BaseModel]) -> type[BaseModel]:
     """Return a subclass of a user's model that notes touches, with an `id` when the model has none."""
@@ -204,4 +208,24 @@ def tracked(model: type[BaseModel]) -> type[BaseModel]:
         }
 
     config = {"populate_by_name": True, "extra": "allow" if open_ended else "ignore"}
-    return cast("type[BaseModel]", new_class(model.__name__, (base,), config, fill))
+    made = cast("type[BaseModel]", new_class(model.__name__, (base,), config, fill))
+    codec.register_view(made, lambda state: made_of(model, dict(state)))
+    return made
+
+
+def made_of(model: type[BaseModel], values: Mapping[str, object]) -> BaseModel:
+    """Return an instance with these values by field name, aliases or not; nothing is checked."""
+    made = model.model_construct(set(values))
+    for name, value in values.items():
+        if name in model.model_fields or made.__pydantic_extra__ is not None:
+            home_of(made, name)[name] = value
+    return made
+
+
+def home_of(state: StateDict | BaseModel, name: str) -> dict[str, object]:
+    """Return the dict in which a state keeps a field."""
+    if isinstance(state, StateDict):
+        return state
+    if name in type(state).model_fields:
+        return cast("dict[str, object]", state.__dict__)
+    return cast("dict[str, object]", state.__pydantic_extra__)
