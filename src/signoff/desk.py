@@ -384,14 +384,15 @@ class Desk:
         if not run_id:
             return
         cause = f"tampered:{error.record_id}:{error.field}"
-        if any(signal.cause == cause for signal in await self._store.signals(run_id)):
-            return
         now = await self._store.now()
         facts: dict[str, Tree] = {"request_id": error.record_id, "field": error.field}
+        # Before the look at the signals: whoever is between the two makes this entry stale.
         entry = await self._ledger.next_entry(
             f"commands:{run_id}",
             Event(name="request.seal_invalid", at=now, actor="signoff", facts=facts),
         )
+        if any(signal.cause == cause for signal in await self._store.signals(run_id)):
+            return
         signal = Signal(run_id=run_id, cause=cause, kind="tampered", facts=facts, created_at=now)
         task = Task(kind="advance", subject=run_id)
         # Whoever is first says it; the others need not.

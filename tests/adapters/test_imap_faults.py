@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.adapters.conftest import Certificate, Peer
 
-SOON: Final = timedelta(seconds=0.15)
+SOON: Final = timedelta(seconds=1)
 """For tests of a server that says nothing: so long they take."""
 
 PASSWORD: Final = 'pa"ss\\word'
