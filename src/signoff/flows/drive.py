@@ -264,7 +264,7 @@ class Drive:
         elif end.error is not None:
             await self._recorder.failed(occurrence_id, end.error)
         else:
-            self._told.blocked = self._told.blocked or end.blocked
+            self._told.note_blocked(occurrence_id, end.blocked)
             await self._recorder.suspended(occurrence_id)
 
     async def _returned(self, one: Occurrence, end: StepEnd) -> None:
