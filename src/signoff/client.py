@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Self, cast
 from weakref import WeakKeyDictionary
 
 import anyio
-from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 from typing_extensions import override
 
@@ -366,7 +365,7 @@ class Client(Host):
         if not _in_event_loop():
             return self._blocking(work)
         # A plain thread would take the note of the running loop along in the caller's context.
-        with from_thread.start_blocking_portal() as portal:
+        with anyio.from_thread.start_blocking_portal() as portal:
             return portal.call(anyio.to_thread.run_sync, self._blocking, work)
 
     @override
@@ -399,7 +398,7 @@ class Client(Host):
         loops = tuple(self._loops)
         if not loops:
             return anyio.run(work)
-        return from_thread.run(work, token=loops[-1][1])
+        return anyio.from_thread.run(work, token=loops[-1][1])
 
     def _refuse_own_loop(self, message: str) -> None:
         if any(thread == threading.get_ident() for thread, _ in self._loops):
