@@ -388,6 +388,14 @@ def test_a_list_in_a_list_never_turns_into_a_tuple_that_looks_the_same(beside: A
     assert found.problems == (Problem("[0]", "must stay list, and is tuple"),)
 
 
+def test_a_list_may_take_the_place_of_a_number_where_there_are_lists() -> None:
+    """That is seen."""
+    found = check_edit([1, [2]], [[3], [2]])
+
+    assert found.changes == (Change("[0]", "changed", 1, [3]),)
+    assert found.problems == ()
+
+
 @settings(max_examples=300)
 @example(old=[[None], None], new=[{"$": "tuple", "v": [None]}, None])
 @given(old=TREES, new=TREES)

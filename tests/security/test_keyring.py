@@ -557,3 +557,9 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
         Keyring.from_env()
     with pytest.raises(KeyringError, match=r"^OTHER_KEY: there is no key; make one with `openssl"):
         Keyring.from_env("OTHER_KEY")
+
+
+def test_a_letter_that_no_secret_ends_in_is_refused() -> None:
+    """It is no padding that could be taken off."""
+    with pytest.raises(KeyringError, match="the secret is not base64"):
+        Keyring.from_text("A" * 42 + "X")
