@@ -325,7 +325,7 @@ class Client(Host):
             ConfigurationError: `fn` is not gated, or has live parameters.
             KeyConflict: The key stands for other arguments.
             TypeError: The arguments do not fit `fn`.
-            RunBlocked: The call cannot be asked about as things stand.
+            ApprovalBlocked: The call cannot be asked about as things stand.
             Exception: What failed it before anybody was asked.
         """
         run_id = await self._submitted(bind_to(fn, args, kwargs), key=key)

@@ -469,14 +469,14 @@ class Hitl:
         )
 
     def _edit(self, request: Request, payload: object) -> str | None:
-        """Return the edited payload, or `None` when it is what was asked."""
+        """Return the edited payload or what a call returned, or `None` when nothing is changed."""
         try:
             edited = self._edited(request, payload)
         except CodecError as error:
             raise InvalidEditError(request.request_id, field="payload", why=str(error)) from error
         if request.kind == "in_doubt":
-            text = json.dumps(edited, ensure_ascii=False, separators=(",", ":"))
-            return None if text == request.payload_json else text
+            # What the call returned, which may well look like what it was called with.
+            return json.dumps(edited, ensure_ascii=False, separators=(",", ":"))
         edit = check_edit(request.payload_tree, edited, fixed=request.hidden)
         for problem in edit.problems:
             raise InvalidEditError(request.request_id, field=problem.field, why=problem.why)

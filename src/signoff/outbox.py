@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -158,15 +157,12 @@ class Outbox:
 
     async def _begin(self, delivery_id: str) -> Held | None:
         """Claim a delivery and mark it as being sent, in one commit, before anything goes out."""
-        found = await self._store.claim(delivery_id)
         delivery = await self._store.delivery(delivery_id)
         now = await self._store.now()
         waits = delivery.status == "waiting" and delivery.not_before <= now
-        if (found is not None and found.live) or not (waits or delivery.status == "sending"):
-            return None
         died = delivery.status == "sending"
-        if died:
-            _log.warning("nobody knows how the last attempt at %s ended", delivery_id)
+        if not (waits or died):
+            return None
         sending = delivery.model_copy(
             update={
                 "version": delivery.version + 1,
@@ -175,13 +171,10 @@ class Outbox:
                 "unknown": delivery.unknown + died,
             }
         )
-        acquire = self._keeper.acquisition(delivery_id, after=found.fencing if found else 0)
-        began = time.monotonic()
-        try:
-            await self._store.commit(Changes(deliveries=(sending,), claims=(acquire,)))
-        except StaleWriteError:
-            return None
-        return self._keeper.keep(acquire, began=began)
+        held = await self._keeper.take(delivery_id, changes=Changes(deliveries=(sending,)))
+        if held is not None and died:
+            _log.warning("nobody knows how the last attempt at %s ended", delivery_id)
+        return held
 
     async def _record(self, held: Held, delivery: Delivery, ended: Delivery) -> None:
         ended = ended.model_copy(update={"version": delivery.version + 1})

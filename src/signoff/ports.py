@@ -253,7 +253,7 @@ class Store(Protocol):
         Return the ids of keys that something living still needs.
 
         That is: the tokens of pending requests whose `not_after` lies after `now`, the seals
-        of requests and the MACs of checkpoints of runs that have not ended.
+        and hidden arguments of requests, and the MACs of checkpoints of runs that have not ended.
         """
 
     @abstractmethod

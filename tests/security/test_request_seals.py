@@ -132,6 +132,7 @@ UNSEALED = {
     "comments",
     "audit",
     "undelivered",
+    "hidden_kids",  # says only which keys are still needed
     # by digests and by the other seals:
     "payload_json",
     "payload_digest",

@@ -264,7 +264,8 @@ class Drive:
         elif end.error is not None:
             await self._recorder.failed(occurrence_id, end.error)
         else:
-            self._told.note_blocked(occurrence_id, end.blocked)
+            if end.blocked is not None:
+                self._told.block(end.blocked, occurrence_id)
             await self._recorder.suspended(occurrence_id)
 
     async def _returned(self, one: Occurrence, end: StepEnd) -> None:

@@ -68,10 +68,15 @@ async def prepare(session: Session, code: Code) -> Prepared | Blocked:
         return distrusted(error)
 
 
-def _deaths(session: Session) -> Blocked | None:
+def last_sign(session: Session) -> int:
+    """Return the number of the last claim on a run that did not end without a trace."""
     # To start a body is a commit too, though not one of the run's own record.
     started = [call.fencing for one in session.journal.values() for call in one.calls]
-    deaths = session.held.fencing - max([session.run.fencing, *started]) - 1
+    return max([session.run.fencing, *started])
+
+
+def _deaths(session: Session) -> Blocked | None:
+    deaths = session.held.fencing - last_sign(session) - 1
     if deaths < MAX_DEATHS:
         return None
     detail = f"{deaths} workers in a row ended while they had this run"

@@ -157,7 +157,8 @@ class Run(Record):
         finished: How many occurrences have finished.
         last_output_id: The occurrence whose output is the run's.
         failure: What failed it.
-        fencing: The claim under which it was last written.
+        fencing: The claim under which it was last written, one more for each that was then given
+            up in good order: the others since have ended without a trace.
         created_at: When it was started, UTC.
         updated_at: When its status last changed, UTC.
         audit: Where the run's audit chain stands.
