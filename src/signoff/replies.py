@@ -194,6 +194,8 @@ class Replies:
                 display_name=writer.sender_name,
                 lines=sent_text(outgoing),
             ),
+            rich=mail.rich,
+            author=mail.author,
         )
 
     async def _sent(self, row: TokenRow) -> _Sent | None:
