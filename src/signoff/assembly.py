@@ -123,6 +123,7 @@ class Machinery:
                 keyring=keyring,
                 bell=bell,
                 policy=setup.policy,
+                requester=setup.requester,
                 reviewer=setup.reviewer,
                 names=self.executor.names,
             )

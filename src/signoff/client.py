@@ -23,6 +23,7 @@ from signoff.context import Host, fill_default_host
 from signoff.errors import ApprovalRejected, ConfigurationError, KeyringError
 from signoff.gates import bind_to, refuse_critical, refuse_unstorable
 from signoff.model.policy import Policy
+from signoff.threads import in_event_loop
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -362,7 +363,7 @@ class Client(Host):
             "kickoff() blocks this client's own event loop; await kickoff_async()"
         )
         work = partial(self.kickoff, flow, inputs)
-        if not _in_event_loop():
+        if not in_event_loop():
             return self._blocking(work)
         # A plain thread would take the note of the running loop along in the caller's context.
         with anyio.from_thread.start_blocking_portal() as portal:
@@ -387,7 +388,7 @@ class Client(Host):
     @override
     def call_gate_blocking(self, call: GateCall, *, key: str | None) -> object:
         """Do so from a thread without an event loop."""
-        if _in_event_loop():
+        if in_event_loop():
             raise ConfigurationError(
                 f"{call.spec.name} is not async and waits for a human, which would block this"
                 " event loop: make it async, or call it through signoff.to_thread"
@@ -432,14 +433,6 @@ def _local_engine() -> Engine:
     from signoff.engines.local import LocalEngine  # noqa: PLC0415 - adapters load when used
 
     return LocalEngine()
-
-
-def _in_event_loop() -> bool:
-    try:
-        current_token()
-    except anyio.NoEventLoopError:
-        return False
-    return True
 
 
 fill_default_host(default_client)

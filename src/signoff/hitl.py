@@ -117,6 +117,7 @@ class Counter:
         keyring: Which seals cursors.
         bell: Which rings after each commit of this process.
         policy: The client's policy.
+        requester: Gives who asks, from what the caller said.
         reviewer: Who answers, when the caller does not say.
         names: Gives the names of the runs that this process can advance.
     """
@@ -127,6 +128,7 @@ class Counter:
     keyring: Keyring
     bell: Bell
     policy: Policy
+    requester: Callable[[str | None], str | None]
     reviewer: Who
     names: Callable[[], Sequence[str]]
 
@@ -382,7 +384,7 @@ class Hitl:
             emit: The possible answers; empty for free text.
             meanings: What labels stand for that the built-in table does not know.
             assignees: Who is asked; the policy's `assign_to_email` without them.
-            requester: Who asks.
+            requester: Who asks; the client's `requester` without it.
             evidence: Facts that support it.
             policy: Further settings, over those of the client.
 
@@ -390,6 +392,7 @@ class Hitl:
             CodecError: The payload cannot be stored.
             ConfigurationError: Nobody but the requester could decide, or the risk is critical.
         """
+        requester = self._at.requester(requester)
         merged = (policy or Policy()).over(self._at.policy)
         risk = merged.risk or "medium"
         if risk == "critical":

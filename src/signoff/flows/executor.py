@@ -254,7 +254,7 @@ class Executor(Children):
         result = None
         if last.request_id:
             request = await self.shop.desk.load(last.request_id)
-            result = feedback_result(request, self.shop.codec)
+            result = feedback_result(request, self.shop.codec, step=last.step)
         return output_value(last, result, self.shop.codec)
 
     def failure_of(self, run: Run) -> Exception | None:
