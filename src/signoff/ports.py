@@ -410,6 +410,22 @@ class Inbox(Protocol):
         """Put messages away that could not be handled, where a person finds them. Idempotent. Raises `InboxError`."""
 
     @abstractmethod
+    async def wait_for_news(self, seconds: float) -> None:
+        """
+        Return when messages may have come in since the last `fetch`, at the latest after `seconds`.
+
+        Only a hint: it may come without need, late or never, and whatever came in is found by
+        the next `fetch`. An inbox that is told nothing just waits. It takes no message away,
+        and other calls at the same time need not wait for its end.
+
+        Args:
+            seconds: How long to wait at the most, in real time.
+
+        Raises:
+            InboxError: The connection broke; the next `fetch` opens one again.
+        """
+
+    @abstractmethod
     async def aclose(self) -> None:
         """Drop the connection. Idempotent; the next `fetch` opens one again."""
 

@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from typing_extensions import override
 
+from signoff.bell import Bell
 from signoff.errors import NotifyError
 from signoff.mail.address import message_id, normalise_address, reply_address
 from signoff.mail.compose import compose
@@ -63,6 +64,8 @@ class MemoryMail(Notifier, Inbox):
         self.error: NotifyError | None = None
         self.vouches = True
         self._incoming: list[Incoming] = []
+        self._news = Bell()
+        self._rings_heard = 0
 
     @override
     def reaches(self, recipient: str) -> bool:
@@ -133,10 +136,12 @@ class MemoryMail(Notifier, Inbox):
     def receive(self, raw: bytes, *, cut: bool = False) -> None:
         """Put a raw message into the inbox; `cut` says that the inbox read only these bytes of it."""
         self._incoming.append(Incoming(uid=str(len(self._incoming) + 1), raw=raw, cut=cut))
+        self._news.ring()
 
     @override
     async def fetch(self, mark: str | None) -> Batch:
         """Return the next messages above `mark` that were not put away."""
+        self._rings_heard = self._news.rings
         gone = {*self.put_away, *self.failed}
         above = [one for one in self._incoming if int(one.uid) > int(mark or 0)]
         batch = above[:BATCH]
@@ -155,6 +160,11 @@ class MemoryMail(Notifier, Inbox):
     async def set_aside(self, uids: Sequence[str]) -> None:
         """Note that messages could not be handled."""
         self.failed += uids
+
+    @override
+    async def wait_for_news(self, seconds: float) -> None:
+        """Return as soon as there is a reply, at the latest after `seconds`."""
+        await self._news.wait(seconds, after=self._rings_heard)
 
     @override
     async def aclose(self) -> None:
