@@ -105,8 +105,9 @@ def _of_fields(text: str) -> Bounce | None:
     for outcome in ("failed", "delayed"):
         found = by_outcome.get(outcome)
         if found is not None:
-            _, _, words = found.get("diagnostic-code", "").rpartition(";")
-            return Bounce(outcome, _status(found.get("status", "")), _clean(words))
+            kind, mark, words = found.get("diagnostic-code", "").partition(";")
+            said = words if mark else kind
+            return Bounce(outcome, _status(found.get("status", "")), _clean(said))
     return None
 
 
@@ -152,14 +153,14 @@ def _of_words(mail: Entity, text: str) -> Bounce | None:
     code = _class(telling)
     waits = code == "4" or (not code and bool(_DELAY.search(f"{subject}\n{words}")))
     outcome: Outcome = "delayed" if waits and not listed else "failed"
-    return Bounce(outcome, _status(telling), _clean(telling))
+    return Bounce(outcome, _status(telling), _clean(telling or subject))
 
 
 def _telling(lines: Sequence[str]) -> str:
-    """Return the line that says the most: the first with a permanent code, else with any code."""
+    """Return the first line with a permanent code, else with any code; empty if there is none."""
     coded = [line for line in lines if _class(line)]
     permanent = [line for line in coded if _class(line) == "5"]
-    return next(iter((*permanent, *coded, *filter(None, lines))), "")
+    return next(iter((*permanent, *coded)), "")
 
 
 def _class(text: str) -> str:

@@ -146,32 +146,34 @@ class MemoryMail(Notifier, Inbox):
 
         Source: RFC 3464 (its form).
         """
-        report = EmailMessage()
-        report["Return-Path"] = "<>"
-        report["From"] = "Mail Delivery System <MAILER-DAEMON@signoff.example>"
-        report["To"] = str(mail["Return-Path"]).strip("<>")
-        report["Subject"] = "Undelivered Mail Returned to Sender"
-        report["Auto-Submitted"] = "auto-replied"
-        report["Message-ID"] = f"<report-{len(self._incoming)}@signoff.example>"
-        report["Content-Type"] = 'multipart/report; report-type=delivery-status; boundary="report"'
-        fields = (
+        report = (
+            "Return-Path: <>",
+            "From: Mail Delivery System <MAILER-DAEMON@signoff.example>",
+            f"To: {str(mail['Return-Path']).strip('<>')}",
+            "Subject: Undelivered Mail Returned to Sender",
+            "Auto-Submitted: auto-replied",
+            f"Message-ID: <report-{len(self._incoming)}@signoff.example>",
+            'Content-Type: multipart/report; report-type=delivery-status; boundary="report"',
+            "",
+            "--report",
+            "",
+            "This is the mail system at signoff.example.",
+            "--report",
+            "Content-Type: message/delivery-status",
+            "",
             "Reporting-MTA: dns; signoff.example",
             "",
             f"Final-Recipient: rfc822; {mail['To']}",
             f"Action: {action}",
             f"Status: {status}",
             f"Diagnostic-Code: smtp; 550 {status} <{mail['To']}>: not delivered",
+            "--report",
+            "Content-Type: message/rfc822",
+            "",
+            mail.as_string(),
+            "--report--",
         )
-        body = "\n".join(
-            (
-                "--report\nContent-Type: text/plain\n\nThis is the mail system at signoff.example.",
-                "--report\nContent-Type: message/delivery-status\n",
-                *fields,
-                f"\n--report\nContent-Type: message/rfc822\n\n{mail.as_string()}",
-                "--report--\n",
-            )
-        )
-        raw = report.as_bytes() + body.encode()
+        raw = "\n".join(report).encode()
         self.receive(raw)
         return raw
 
