@@ -26,6 +26,7 @@ from signoff.ids import new_id
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes
 from signoff.model.decision import Channel, Proof
+from signoff.model.delivery import Delivery
 from signoff.model.policy import Policy, Risk
 from signoff.model.request import Evidence, Request, RequestStatus
 from signoff.model.values import Tree
@@ -326,6 +327,10 @@ class Hitl:
     async def history(self, *, request_id: str) -> Sequence[AuditEntry]:
         """Return the audit entries of a request, oldest first."""
         return await self._at.store.audit(f"request:{request_id}")
+
+    async def deliveries(self, *, request_id: str) -> Sequence[Delivery]:
+        """Return the messages about a request and what became of each, oldest first."""
+        return await self._at.store.deliveries(request_id)
 
     async def get_stats(self) -> Stats:
         """Return how many requests, runs and deliveries there are of each status."""

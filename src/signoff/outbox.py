@@ -25,6 +25,7 @@ from signoff.errors import (
     StaleWriteError,
     StoreError,
 )
+from signoff.ids import bytes_of
 from signoff.model.changes import Changes, Task
 from signoff.model.decision import Proof
 from signoff.model.delivery import Delivery
@@ -33,7 +34,8 @@ from signoff.model.token import TokenRow
 from signoff.ports import Notifier, Outgoing, Store
 from signoff.rules.authority import highest_risk, reaches
 from signoff.security.keyring import Keyring
-from signoff.security.tokens import TokenBinding, mint
+from signoff.security.tokens import DeliveryBinding, TokenBinding, mint
+from signoff.undelivered import commit_mishap
 
 _log = logging.getLogger("signoff.outbox")
 
@@ -92,6 +94,26 @@ def token_text(keyring: Keyring, row: TokenRow) -> str:
         purpose=row.purpose,
         binding=binding_of(row),
         kid=row.kid,
+    )
+
+
+def bounce_binding_of(delivery: Delivery) -> DeliveryBinding:
+    """Return what of a delivery never changes, for the MAC of its token for bounces."""
+    return DeliveryBinding(
+        delivery_id=delivery.delivery_id,
+        request_id=delivery.request_id,
+        recipient=delivery.recipient,
+        notifier=delivery.notifier,
+    )
+
+
+def bounce_token(keyring: Keyring, delivery: Delivery) -> str:
+    """Return the token by which what comes back names this delivery."""
+    return mint(
+        keyring,
+        token_id=bytes_of(delivery.delivery_id),
+        purpose="bounce",
+        binding=bounce_binding_of(delivery),
     )
 
 
@@ -183,15 +205,14 @@ class Outbox:
             if ended.status == "waiting"
             else ()
         )
+        changes = Changes(
+            deliveries=(ended,), fences=(held.fence(),), claims=(held.release(),), tasks=again
+        )
         try:
-            await self._store.commit(
-                Changes(
-                    deliveries=(ended,),
-                    fences=(held.fence(),),
-                    claims=(held.release(),),
-                    tasks=again,
-                )
-            )
+            if ended.status == "failed" and ended.kind == "request":
+                await commit_mishap(self._desk, self._store, changes, ended, mishap="failed")
+            else:
+                await self._store.commit(changes)
         except StaleWriteError:
             _log.warning("%s is in other hands now", delivery.delivery_id)
 
@@ -258,6 +279,7 @@ class Outbox:
             delivery=delivery,
             request=request,
             token=token_text(self._keyring, row) if row else "",
+            bounce_token=bounce_token(self._keyring, delivery) if row else "",
             first_message_id=await self._first_message_id(delivery),
             answerable=reaches(request.risk, ceiling),
             elsewhere=self._elsewhere,

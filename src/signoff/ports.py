@@ -270,6 +270,8 @@ class Outgoing:
         delivery: To whom, by whom, which message.
         request: What it is about, read just before sending, with its payload typed where possible.
         token: The token for the reply address; empty when no reply is expected.
+        bounce_token: The token for the envelope's sender, by which what comes back names this
+            delivery; empty when nothing shall come back.
         first_message_id: The message id of the first message to this recipient about this
             request, to thread by; empty for that first one.
         answerable: Whether an answer by this channel may decide the request.
@@ -279,6 +281,7 @@ class Outgoing:
     delivery: Delivery
     request: Request
     token: str = ""
+    bounce_token: str = ""
     first_message_id: str = ""
     answerable: bool = True
     elsewhere: str = ""

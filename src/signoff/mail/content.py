@@ -64,6 +64,8 @@ def page_of(outgoing: Outgoing, *, how_to: Sequence[Part]) -> Page:
             return _refuses(outgoing, how_to)
         case "cancelled":
             return _cancels(outgoing)
+        case "undelivered":
+            return _reports(outgoing)
         case _:
             return _expires(outgoing)
 
@@ -169,6 +171,30 @@ def _cancels(outgoing: Outgoing) -> Page:
         heading="A request was cancelled",
         first=Section("What happened", (Said(said), Said("No answer is needed any more."))),
         blocks=[_question(outgoing.request)],
+    )
+
+
+def _reports(outgoing: Outgoing) -> Page:
+    request = outgoing.request
+    said = [
+        Said("A request waits, and none of the messages that ask for an answer arrived."),
+        Said(f"Asked of: {short(', '.join(request.assignees), _ASSIGNEES_LENGTH)}"),
+        Said("You cannot decide it by this message. Ask somebody else in the application."),
+    ]
+    if request.status != "pending":
+        said.append(Said(f"By now the request is {request.status}."))
+    return _short_page(
+        request,
+        heading="A request reached nobody",
+        first=Section("What happened, and what to do", tuple(said)),
+        blocks=[
+            Block(
+                title="What was reported",
+                lines=_texts(_noted(outgoing, "reason")),
+                limit=_FEEDBACK_BYTES,
+            ),
+            _question(request),
+        ],
     )
 
 

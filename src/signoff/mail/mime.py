@@ -169,6 +169,24 @@ def read(mail: Entity) -> Read:
     )
 
 
+def parts_of(mail: Entity) -> list[tuple[str, str]]:
+    """
+    Return type and text of each part of a multipart, as it stands, not looked into further.
+
+    For reports, whose parts have places of their own. At most 100 parts are looked at, and of
+    each as much as of a text.
+    """
+    _, details = _content_type(mail)
+    found: list[tuple[str, str]] = []
+    for part in islice(_parts(mail, details.get("boundary", "")), MAX_PARTS):
+        kind, own = _content_type(part)
+        encoded = part.body[:_MAX_ENCODED_BYTES]
+        data = _decoded(encoded, part.value("Content-Transfer-Encoding"))
+        text = _characters(data, own.get("charset", ""), whole=part.whole)
+        found.append((kind, bounded(text.replace("\r\n", "\n"))[0]))
+    return found
+
+
 def bounded(text: str) -> tuple[str, bool]:
     """Return as much of a text as is read, and whether that is all of it."""
     kept, whole = _beginning(text, MAX_BODY_CHARS)
