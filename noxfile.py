@@ -117,3 +117,13 @@ def mutants(session: nox.Session) -> None:
         session.run("mutmut", "results")
     else:
         session.run("python", "tests/mutants/check.py")
+
+
+@nox.session
+def screenshots(session: nox.Session) -> None:
+    """Draw the mails at two widths, light and dark, into docs/_build/screenshots, to be looked at."""
+    if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        session.run("apt-get", "update", external=True, silent=True)
+        session.run("apt-get", "install", "-y", "chromium", external=True, silent=True)
+    session.install("-e", ".")
+    session.run("python", "tests/screenshots/take.py", "docs/_build/screenshots")

@@ -31,7 +31,7 @@ from signoff.model.decision import Proof
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.token import TokenRow
-from signoff.ports import Notifier, Outgoing, Store
+from signoff.ports import Notifier, Outgoing, RequestQuery, Store
 from signoff.rules.authority import highest_risk, reaches
 from signoff.security.keyring import Keyring
 from signoff.security.tokens import DeliveryBinding, TokenBinding, mint
@@ -41,6 +41,7 @@ _log = logging.getLogger("signoff.outbox")
 
 FIRST_PAUSE: Final = timedelta(seconds=10)
 LONGEST_PAUSE: Final = timedelta(hours=1)
+_MAX_EARLIER: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,33 @@ def bounce_token(keyring: Keyring, delivery: Delivery) -> str:
         purpose="bounce",
         binding=bounce_binding_of(delivery),
     )
+
+
+async def earlier_refusals(desk: Desk, store: Store, request: Request) -> tuple[Request, ...]:
+    """
+    Return what the same gate of the run asked before and was not approved, oldest first.
+
+    Only what had ended when the request was opened, so that the answer stays the same; and only
+    of the 200 requests of the run before it.
+
+    Args:
+        desk: Which reads requests, their seals verified.
+        store: Where they are.
+        request: The request that is asked now.
+
+    Raises:
+        SealInvalidError: One of them is not what was sealed.
+    """
+    if not request.run_id:
+        return ()
+    query = RequestQuery(
+        run_id=request.run_id,
+        after=(request.created_at, request.request_id),
+        limit=_MAX_EARLIER,
+        newest_first=True,
+    )
+    before = [one for one in await store.requests(query) if _was_refused_before(one, request)]
+    return tuple([await desk.load(one.request_id) for one in reversed(before)])
 
 
 class Outbox:
@@ -275,6 +303,7 @@ class Outbox:
         ceiling = highest_risk("email", self._reply_proof)
         if row is not None:
             _check_addressee(delivery, row, request)
+        asks = delivery.kind == "request"
         return Outgoing(
             delivery=delivery,
             request=request,
@@ -283,6 +312,7 @@ class Outbox:
             first_message_id=await self._first_message_id(delivery),
             answerable=reaches(request.risk, ceiling),
             elsewhere=self._elsewhere,
+            earlier=await earlier_refusals(self._desk, self._store, request) if asks else (),
         )
 
     async def _first_message_id(self, delivery: Delivery) -> str:
@@ -310,6 +340,15 @@ def _why_needless(delivery: Delivery, row: TokenRow | None, request: Request) ->
     if row is not None and row.revoked_at is not None:
         return "somebody else was asked instead"
     return ""
+
+
+def _was_refused_before(other: Request, request: Request) -> bool:
+    """Return whether another request is of the same gate, and had ended without a yes by then."""
+    gates = {(one.kind, one.flow_name, one.method_name) for one in (other, request)}
+    end = other.resolution
+    if end is None or len(gates) > 1:
+        return False
+    return end.status in {"rejected", "answered"} and end.resolved_at <= request.created_at
 
 
 def _check_addressee(delivery: Delivery, row: TokenRow, request: Request) -> None:

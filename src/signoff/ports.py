@@ -276,6 +276,7 @@ class Outgoing:
             request, to thread by; empty for that first one.
         answerable: Whether an answer by this channel may decide the request.
         elsewhere: Where to answer when it may not.
+        earlier: What the same gate of the run asked before and was not approved, oldest first.
     """
 
     delivery: Delivery
@@ -285,6 +286,7 @@ class Outgoing:
     first_message_id: str = ""
     answerable: bool = True
     elsewhere: str = ""
+    earlier: Sequence[Request] = ()
 
 
 class Notifier(Protocol):

@@ -36,7 +36,7 @@ from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.token import TokenRow
 from signoff.model.values import Tree
-from signoff.outbox import token_text
+from signoff.outbox import earlier_refusals, token_text
 from signoff.ports import Correspondence, Corresponds, Inbox, Incoming, Notifier, Outgoing, Store
 from signoff.returns import Returns
 from signoff.rules.authority import highest_risk, reaches
@@ -161,7 +161,7 @@ class Replies:
         if refusal is not None:
             await self._refuse(request, row, key=key, note=refusal)
             return
-        reply = self._read(mail, row, request, sent)
+        reply = await self._read(mail, row, request, sent)
         await self._act(reply, row, request, key=key, proof=_proof(inbox))
 
     def _why_automatic(self, mail: IncomingMail) -> str | None:
@@ -194,11 +194,18 @@ class Replies:
             return refusal_note(_reason_of(error))
         return None
 
-    def _read(self, mail: IncomingMail, row: TokenRow, request: Request, sent: _Sent) -> Reply:
+    async def _read(
+        self, mail: IncomingMail, row: TokenRow, request: Request, sent: _Sent
+    ) -> Reply:
         writer = sent.writer
         token = token_text(self._keyring, row)
         reply_to = reply_address(writer.reply_to, token, separator=writer.separator)
-        outgoing = Outgoing(delivery=sent.delivery, request=request, token=token)
+        outgoing = Outgoing(
+            delivery=sent.delivery,
+            request=request,
+            token=token,
+            earlier=await earlier_refusals(self._desk, self._store, request),
+        )
         return extract(
             mail.text,
             sent=SentContext(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import email.policy
 import html
-import json
 import quopri
 import re
 import textwrap
@@ -16,8 +14,6 @@ from email.message import EmailMessage
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
-
-import pytest
 
 REPLIES: Final = Path(__file__).parents[1] / "data" / "replies"
 REVIEWER: Final = "ann.lee@acme.example"
