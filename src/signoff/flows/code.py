@@ -23,6 +23,7 @@ from signoff.flows.state import StateBox
 from signoff.gates import feedback_of
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.gate import FeedbackSpec, GateCall
+from signoff.model.policy import Policy
 from signoff.model.request import Request
 from signoff.model.run import Occurrence
 from signoff.model.values import Tree
@@ -43,6 +44,7 @@ class Code(Protocol):
     graph: Graph
     box: StateBox
     max_method_calls: int
+    policy: Policy
 
     @abstractmethod
     async def run_step(self, attempt: Attempt, name: str, arguments: tuple[object, ...]) -> object:
@@ -73,6 +75,7 @@ class FlowCode(Code):
         self.graph = graph_of(type(flow))
         self.box = flow.fresh_frame(model or flow.state_model())
         self.max_method_calls = type(flow).max_method_calls
+        self.policy = type(flow).__signoff_policy__
         # Its own, because a step in a thread may wait for a child flow whose steps need threads.
         self._threads = CapacityLimiter(MAX_THREADS)
 
@@ -101,6 +104,7 @@ class CallCode(Code):
 
     graph = Graph({CALL_STEP: StepSpec(CALL_STEP, start=True)})
     max_method_calls = 1
+    policy = Policy()
 
     def __init__(self, call: GateCall, codec: Codec) -> None:
         # A refusal fails the run; whoever waits for it returns it, if that is what the gate says.
