@@ -223,6 +223,30 @@ async def test_a_worker_that_stops_in_good_order_does_not_count_as_dead(
     assert (await bench.now(run)).status == status
 
 
+async def test_a_worker_that_stops_before_it_has_read_a_run_leaves_it_to_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and as it was: what was not read is not written either."""
+    run = await bench.client.flows.start(Reviewed)
+    begun = anyio.Event()
+
+    async def journal(_run_id: str) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(20), monkeypatch.context() as patch:
+        patch.setattr(bench.store, "journal", journal)
+        async with anyio.create_task_group() as worker:
+            worker.start_soon(bench.client._machinery.executor.advance, run.run_id)
+            await begun.wait()
+            worker.cancel_scope.cancel()
+
+    assert (await bench.now(run)).version == run.version
+    await bench.go()
+    await bench.answer("ask", "yes")
+    assert (await bench.now(run)).output == "copy"
+
+
 @require_approval(name="deploys.pay")
 async def pay(number: int) -> int:
     """Pay."""

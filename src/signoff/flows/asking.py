@@ -180,7 +180,7 @@ class Asking:
             identity=identity,
             payload_json=payload_json,
             hidden_kids=self._hidden_kids(call, payload_json),
-            policy=session.shop.policy,
+            policy=session.policy,
             now=await session.now(),
             note=note,
         )

@@ -24,6 +24,7 @@ from signoff.flows.state import StateBox
 from signoff.gates import feedback_of
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.gate import FeedbackSpec, GateCall
+from signoff.model.policy import Policy
 from signoff.model.request import Request
 from signoff.model.run import Occurrence
 from signoff.model.values import Tree
@@ -53,6 +54,7 @@ class Code(Protocol):
     former_names: Mapping[str, str]
     box: StateBox
     max_method_calls: int
+    policy: Policy
 
     @abstractmethod
     async def run_step(self, attempt: Attempt, name: str, arguments: tuple[object, ...]) -> object:
@@ -84,6 +86,7 @@ class FlowCode(Code):
         self.former_names = former_names(type(flow))
         self.box = flow.fresh_frame(model or flow.state_model())
         self.max_method_calls = type(flow).max_method_calls
+        self.policy = type(flow).__signoff_policy__
         # Its own, because a step in a thread may wait for a child flow whose steps need threads.
         self._threads = CapacityLimiter(MAX_THREADS)
 
@@ -130,6 +133,7 @@ class CallCode(Code):
     graph = Graph({CALL_STEP: StepSpec(CALL_STEP, start=True)})
     former_names: Mapping[str, str] = MappingProxyType({})
     max_method_calls = 1
+    policy = Policy()
 
     def __init__(self, call: GateCall, codec: Codec) -> None:
         # A refusal fails the run; whoever waits for it returns it, if that is what the gate says.

@@ -107,7 +107,7 @@ def call_request(
         identity: What it is known by.
         payload_json: Its payload.
         hidden_kids: The keys that its hidden arguments hang on.
-        policy: The client's policy, under the gate's.
+        policy: The flow's policy over the client's, under the gate's.
         now: Business time.
         note: Why it is asked again.
 
@@ -173,7 +173,7 @@ def feedback_request(
         run: Whose step it is.
         method_name: The step.
         chosen: Who the state says is asked.
-        policy: The client's policy, under the gate's.
+        policy: The flow's policy over the client's, under the gate's.
         now: Business time.
         codec: What the payload is stored with.
 

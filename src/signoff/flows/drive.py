@@ -304,7 +304,7 @@ class Drive:
             run=session.run,
             method_name=one.step,
             chosen=assignee_in_state(spec, state),
-            policy=session.shop.policy,
+            policy=session.policy,
             now=await session.now(),
             codec=session.shop.codec,
         )

@@ -164,6 +164,7 @@ class Executor(Children):
         if isinstance(prepared, Blocked):
             await set_aside(session, prepared)
             return
+        session.policy = prepared.code.policy.over(self.shop.policy)
         drive = Drive(session, prepared.code, self, prepared.results)
         self._drives[run_id] = drive
         try:

@@ -19,8 +19,9 @@ from signoff.errors import ConfigurationError
 from signoff.flows.dsl import StepMark, mark_of
 from signoff.flows.state import StateBox
 from signoff.flows.touching import TRACKED
-from signoff.gates import feedback_of, registered_hints
+from signoff.gates import feedback_of, refuse_critical, registered_hints
 from signoff.model.feedback import HumanFeedbackResult
+from signoff.model.policy import Policy
 from signoff.registry import default_name, flow_classes
 from signoff.rules.graph import Graph, StepSpec, leaves
 
@@ -50,10 +51,16 @@ class Flow(Generic[StateT_co]):
 
     __signoff_name__: ClassVar[str] = ""
     __signoff_graph__: ClassVar[Graph | None] = None
+    __signoff_policy__: ClassVar[Policy] = Policy()
 
     @override
     def __init_subclass__(
-        cls, *, name: str | None = None, aliases: Sequence[str] = (), **kwargs: object
+        cls,
+        *,
+        name: str | None = None,
+        aliases: Sequence[str] = (),
+        policy: Policy | None = None,
+        **kwargs: object,
     ) -> None:
         """
         Register the class.
@@ -61,12 +68,17 @@ class Flow(Generic[StateT_co]):
         Args:
             name: Pins the stored name; `module:qualname` without it.
             aliases: Former stored names.
+            policy: What holds for the gates in its runs where they say nothing, over that of the
+                class it inherits from and of the client.
             **kwargs: For other base classes.
 
         Raises:
-            ConfigurationError: Another class has the name.
+            ConfigurationError: Another class has the name, or the policy's risk is critical.
         """
         super().__init_subclass__(**kwargs)
+        if policy is not None:
+            refuse_critical(policy.risk)
+            cls.__signoff_policy__ = policy.over(cls.__signoff_policy__)
         cls.__signoff_name__ = name or default_name(cls)
         cls.__signoff_graph__ = None
         flow_classes.add(cls, origin=default_name(cls), names=(cls.__signoff_name__, *aliases))

@@ -144,6 +144,7 @@ class Session:
         journal: Its occurrences as they were last stored, by id, in the order of their numbers.
         signals: What it was told and has not dealt with.
         lock: Held around each read-and-commit of its records.
+        policy: What holds where its gates say nothing: its flow's policy over the client's.
         failures: What its occurrences raised in this process.
     """
 
@@ -152,6 +153,7 @@ class Session:
     run: Run
     journal: dict[str, Occurrence]
     signals: list[Signal] = field(default_factory=list[Signal])
+    policy: Policy = field(default_factory=Policy)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     released: bool = False
