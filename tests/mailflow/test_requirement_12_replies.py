@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import quopri
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
+import pytest
+from typing_extensions import override
+
+from signoff import Client, Evidence, Flow, Proposal, human_feedback, start
+from signoff.mail.address import tokens_in
+from signoff.mail.incoming import automatic, parse
+from signoff.mail.reply import Reply, SentContext, extract
+from signoff.mail.sent import sent_text
+from signoff.ports import Outgoing
+from signoff.rules.outcomes import choices, read_answer
+from signoff.testing import ManualClock, MemoryMail
+
 REPLIES: Final = Path(__file__).parents[1] / "data" / "replies"
 REVIEWER: Final = "ann.lee@acme.example"
 
 _MARK: Final = re.compile(r"\{\{([^{}]+)\}\}")
 _LINE_OF_MARK: Final = re.compile(r"^([> \t|]*)\{\{(text|shown|words)([^{}]*)\}\}$", re.MULTILINE)
+_LAST: Final = 12
 _SPACES: Final = {"nbsp": "\u00a0", "nnbsp": "\u202f", "zwsp": "\u200b", "bom": "\ufeff", "_": ""}
 _BLOCKS: Final = frozenset({"p", "div", "tr", "table", "h1", "h2", "h3", "td", "li"})
 
@@ -106,6 +122,7 @@ class _Filling:
             return mark.group()
         source = {"text": self._text, "words": self._words}.get(kind)
         lines = (source if source is not None else _Shown.text(self._html, how)).split("\n")
+        lines = lines[-_LAST:] if "last" in how else lines
         width = next((int(word) for word in how if word.isdigit()), 0)
         spilling = "spill" in how
         if width and not spilling:
@@ -278,3 +295,213 @@ def shapes(folder: str) -> list[Shape]:
     """Return the shapes of a folder."""
     paths = sorted((REPLIES / folder).glob("*.toml"))
     return [Shape(path, tomllib.loads(path.read_text("utf-8"))) for path in paths]
+
+
+TUNED: Final = shapes("tuned")
+HELD_OUT: Final = shapes("held_out")
+EVERY: Final = [*TUNED, *HELD_OUT]
+FROZEN: Final = "4f811ac9d15a9b45"
+
+THREE: Final = choices(["approved", "rejected", "needs_revision"])
+
+
+class Labelled(Flow, name="replies.labelled"):
+    """Three labels; other text is a comment."""
+
+    @start()
+    @human_feedback(
+        message="Please review this copy before it goes out to all customers on Monday",
+        emit=["approved", "rejected", "needs_revision"],
+        assign_to_email=REVIEWER,
+    )
+    def draft(self) -> Proposal:
+        return A_PROPOSAL
+
+
+class Defaulted(Flow, name="replies.defaulted"):
+    """Three labels; other text asks for a revision."""
+
+    @start()
+    @human_feedback(
+        message="Please review this copy before it goes out to all customers on Monday",
+        emit=["approved", "rejected", "needs_revision"],
+        default_outcome="needs_revision",
+        assign_to_email=REVIEWER,
+    )
+    def draft(self) -> Proposal:
+        return A_PROPOSAL
+
+
+class Free(Flow, name="replies.free"):
+    """Any text is the answer."""
+
+    @start()
+    @human_feedback(message="What do you think of this copy?", assign_to_email=REVIEWER)
+    def draft(self) -> Proposal:
+        return A_PROPOSAL
+
+
+A_PROPOSAL: Final = Proposal(
+    {
+        "title": "Spring sale",
+        "body": "Spring is here, and so is our new line of garden chairs. Order before Friday and "
+        "get ten per cent off.\napproved by legal\nApproved",
+        "price": 12,
+    },
+    summary="A short text. Approved",
+    rationale="It sold well",
+    evidence=[Evidence(label="Budget", value="approved", tone="red")],
+)
+
+
+class Mailbox(MemoryMail):
+    """Remembers what it was given to send."""
+
+    outgoing: Outgoing
+
+    @override
+    async def send(self, outgoing: Outgoing) -> str:
+        """Send, and remember."""
+        self.outgoing = outgoing
+        return await super().send(outgoing)
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[tuple[Client, Mailbox]]:
+    """Yield a client and its mailbox."""
+    mail = Mailbox()
+    async with Client(notifiers=[mail], inbox=mail, clock=ManualClock()) as client:
+        yield client, mail
+
+
+@dataclass(frozen=True)
+class Question:
+    """A mail that asks, and what is known of it when a reply is read."""
+
+    asked: EmailMessage
+    sent: SentContext
+
+    def heard(self, shape: Shape, words: str) -> Reply:
+        """Return what is read of a reply."""
+        mail = parse(shape.raw(self.asked, words))
+        assert automatic(mail) is None
+        assert mail.sender == REVIEWER
+        assert tokens_in(mail.headers)
+        return extract(mail.text, sent=self.sent, rich=mail.rich, author=mail.author)
+
+
+@pytest.fixture(scope="module", name="question")
+def _question() -> Question:
+    async def ask() -> Question:
+        async with serving() as (client, mail):
+            await client.flows.start(Labelled, requester="agent-7")
+            await client.drain()
+            asked, who = mail.sent[-1], mail.correspondence
+            return Question(
+                asked,
+                SentContext(
+                    from_address=who.sender,
+                    reply_to=str(asked["Reply-To"]),
+                    display_name=who.sender_name,
+                    lines=sent_text(mail.outgoing),
+                ),
+            )
+
+    return anyio.run(ask)
+
+
+def by_name(shape: Shape) -> str:
+    """Return what a test of a shape is called."""
+    return f"{shape.path.parent.name}/{shape.name}"
+
+
+def test_there_are_enough_shapes_and_a_third_of_them_was_held_out() -> None:
+    """Requirement 12: 200 shapes, ten languages, the clients that people use."""
+    clients = " ".join(str(shape.data["client"]) for shape in EVERY)
+    families = ("Gmail", "Outlook", "Exchange", "Apple Mail", "iOS", "Thunderbird", "Yahoo")
+
+    assert len(EVERY) >= 200
+    assert 3 * len(HELD_OUT) >= len(EVERY)
+    assert len({shape.data["language"] for shape in TUNED}) >= 10
+    assert {"en", "de", "fr", "es", "it", "pt", "nl", "pl", "ja", "zh"} <= {
+        shape.data["language"] for shape in HELD_OUT
+    }
+    assert [family for family in families if family not in clients] == []
+
+
+def test_the_held_out_shapes_are_those_of_the_first_score() -> None:
+    """Requirement 12: nobody changed them since they were written."""
+    content = "".join(shape.path.name + shape.path.read_text("utf-8") for shape in HELD_OUT)
+
+    assert hashlib.sha256(content.encode()).hexdigest()[:16] == FROZEN
+
+
+@pytest.mark.parametrize("shape", TUNED, ids=by_name)
+def test_what_the_reviewer_wrote_is_found(question: Question, shape: Shape) -> None:
+    """Requirement 12: the first line is right, and every line after it is there in its order."""
+    heard = question.heard(shape, shape.words)
+    remaining = iter(line.strip() for line in heard.lines)
+
+    assert heard.first.strip() == shape.first
+    assert all(line in remaining for line in shape.words.split("\n"))
+
+
+def test_the_first_line_is_right_in_ninety_seven_of_a_hundred_held_out_shapes(
+    question: Question,
+) -> None:
+    """Requirement 12: measured on mails that nothing was tuned on."""
+    wrong = [
+        shape.name
+        for shape in HELD_OUT
+        if question.heard(shape, shape.words).first.strip() != shape.first
+    ]
+
+    assert len(wrong) <= 0.03 * len(HELD_OUT), wrong
+
+
+@pytest.mark.parametrize("shape", EVERY, ids=by_name)
+def test_approved_is_read_as_approved(question: Question, shape: Shape) -> None:
+    """Requirement 12: the reply replaced by the label, in every shape."""
+    heard = question.heard(shape, "Approved")
+
+    assert heard.first.strip() == "Approved"
+    assert read_answer(heard.first, heard.rest, THREE, risk="high").outcome == "approved"
+
+
+@pytest.mark.parametrize("shape", EVERY, ids=by_name)
+def test_a_reply_in_which_nothing_was_written_holds_nothing(
+    question: Question, shape: Shape
+) -> None:
+    """Requirement 12: the reply deleted, in every shape: not one line of ours, or of a client."""
+    assert question.heard(shape, "") == Reply(())
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("flow", [Labelled, Defaulted, Free])
+async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Flow]) -> None:
+    """Requirement 12, by the whole way: also where text has a default outcome, or is the answer."""
+    async with serving() as (client, mail):
+        await client.flows.start(flow, requester="agent-7")
+        await client.drain()
+        asked = mail.sent[-1]
+        for shape in EVERY:
+            mail.receive(shape.raw(asked, ""))
+        await client.drain()
+
+        [request] = await client.hitl.list_requests()
+        assert (request.status, request.decisions, request.comments) == ("pending", (), ())
+        assert len(mail.put_away) == len(EVERY)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_held_out_replies_approve_by_the_whole_way() -> None:
+    """Requirement 12: a request for each held-out shape, and `Approved` in each reply."""
+    async with serving() as (client, mail):
+        for _ in HELD_OUT:
+            await client.flows.start(Labelled, requester="agent-7")
+        await client.drain()
+        for number, (shape, asked) in enumerate(zip(HELD_OUT, list(mail.sent), strict=True)):
+            mail.receive(shape.raw(asked, "Approved", number=number))
+        await client.drain()
+
+        assert (await client.hitl.get_stats()).approved == len(HELD_OUT)

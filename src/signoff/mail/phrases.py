@@ -53,7 +53,8 @@ ORIGINAL_MESSAGE: Final = re.compile(
       | původní\ zpráva | alkuperäinen\ viesti
       | исходное\ сообщение
       | 元のメッセージ | 原始邮件 | 原始郵件
-    )\s*[-_]{2,}""",
+    )\s*[-_]{2,}
+    | \[?original\ message\ processed\ by\b.*""",
     re.VERBOSE | re.IGNORECASE,
 )
 """The line that some clients put above a whole quoted mail."""
@@ -87,6 +88,23 @@ DEVICES: Final = re.compile(
 )
 """What such a line names: without one of these it is somebody's sentence."""
 
+SENT_BY: Final = re.compile(
+    r"""(?:
+        sent\ (?:from|with|via|using|by) | gesendet\ (?:von|mit|über|via|aus)
+      | envoyé\ (?:de|depuis|avec|via|par|à\ l['\u2019]aide\ de) | inviato\ (?:da|dal|con|tramite)
+      | enviad[oa]\ (?:desde|con|com|do|da|de|por|via|através\ d[aeo]|a\ través\ de)
+      | (?:verzonden|verstuurd)\ (?:via|met|vanaf|vanuit) | wysłan[aeoy]\ (?:z|za|ze|przez|przy)
+      | skickat\ (?:från|med|via) | sendt\ (?:fra|med|via) | lähetetty | odesláno\ [sz] | odoslané\ [sz]
+      | (?:el)?küldve | trimis\ (?:de|din|cu|prin) | poslano\ (?:s|sa|iz|putem)
+      | надіслано | отправлено | изпратено | στάλθηκε | (?:được\ )?gửi\ (?:từ|bằng)
+    )(?:\ \S{1,24}){1,3}
+    | (?:get|download|try|téléchargez|télécharger|obtenez|descarga|descargue|descargar|obtén|baixe
+        |baixar|scarica|ottieni|pobierz)\ \S+(?:\ \S+)?\ (?:for|pour|para|per|dla)\ \S+(?:\ \S+)?
+    | (?:使用|通过|透過).{1,24}(?:发送|發送|傳送) | ส่งจาก.{1,24}""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What an app whose name we do not know puts on a line of its own, right above the quoted mail."""
+
 PLACEHOLDER: Final = re.compile(
     r"\[(?:cid|image|inline image|bild|imagen|immagine)\s*[:\d][^\]]*\]", re.IGNORECASE
 )
@@ -109,10 +127,19 @@ CLOSING: Final = re.compile(
       | (?:ystävällisin\ )?terveisin | (?:s|se)\ pozdrav(?:em|om) | üdvözlettel | cu\ stimă
       | с\ уважением | з\ повагою | с\ уважение | με\ εκτίμηση | saygılarım(?:la|ızla) | iyi\ çalışmalar
       | 敬具 | 以上 | (?:どうぞ)?(?:宜しく|よろしく)お願い(?:します|致します|いたします|申し上げます)
-      | 此致(?:敬礼)? | 祝好 | 顺颂商祺 | 順頌商祺 | 감사합니다 | 드림""",  # noqa: RUF001 - letters of other scripts
+      | 此致(?:敬礼)? | 祝好 | 顺颂商祺 | 順頌商祺 | 드림""",  # noqa: RUF001 - letters of other scripts
     re.VERBOSE | re.IGNORECASE,
 )
 """What stands between a text and a name, on a line of its own: above it, there is the text."""
+
+THANKS: Final = re.compile(
+    r"""(?:many\ )?thanks?(?:\ you)?(?:\ (?:a\ lot|very\ much|in\ advance))? | (?:vielen\ |besten\ )?dank(?:e)?
+      | merci(?:\ beaucoup|\ d['\u2019]avance)? | (?:muchas\ )?gracias | grazie(?:\ mille)? | obrigad[oa]
+      | bedankt | dank\ (?:u|je)(?:\ wel)? | dziękuję | tack | tak | takk | kiitos | díky | děkuji
+      | спасибо | дякую | teşekkürler | köszönöm | mulțumesc | ありがとうございます | 谢谢 | 謝謝 | 감사합니다""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A closing above one's own name; without a name below it may be all that somebody writes."""
 
 BANNER: Final = re.compile(
     r"""\W*(?:external|extern|externe|externo|esterno)(?:\ (?:e-?mail|sender|message|mail))?\W*

@@ -9,9 +9,9 @@ for the reviewer's could decide.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 from signoff.mail.marks import REPLY_LINE
@@ -28,6 +28,8 @@ from signoff.mail.phrases import (
     OPENINGS,
     ORIGINAL_MESSAGE,
     PLACEHOLDER,
+    SENT_BY,
+    THANKS,
     WROTE,
 )
 
@@ -42,7 +44,10 @@ _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 _IGNORED: Final = re.compile(r"[\s>*_=\u200b-\u200f\ufeff]+")
 _DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FENCED: Final = re.compile(r"[-_=*]{2,}\s*([^\s].*?)\s*[-_=*]{2,}")
+_BRACKET: Final = re.compile(r"\s*<")
 _LINK: Final = re.compile(r"\s*<?https?://\S+>?")
+_SLASH: Final = re.compile(r"\s*[/|]\s*")
+_BEHIND_NAME: Final = re.compile(r"\s*[|<(/,\u2013\u2014\u00b7\u2022]|\s+-\s")
 _WORD: Final = re.compile(r"[^\W_]+")
 _AROUND_CLOSING: Final = " \t\u00a0*_,.!;:\uff0c\u3002\u3001\uff01"
 _GUTTER: Final = re.compile(r"[|+~]+")
@@ -135,7 +140,7 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
 def _read(text: str, sent: SentContext, author: str) -> Reply:
     lines = [_DIRECTION.sub("", line).rstrip() for line in bounded(text)[0].split("\n")]
     found = _trimmed(_Reading(lines, sent).authored())
-    return Reply(() if found and _signs(found[0], author) else found)
+    return Reply(() if found and _is_signature(found, author) else found)
 
 
 class _Original:
@@ -209,7 +214,7 @@ class _Reading:
                 found.append("")
             elif _is_notice(line, above=not any(found), below=has_quoted):
                 at = self._end_of_paragraph(at)
-            elif _is_added(line):
+            elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
                 at += self._is_link(at + 1)
             elif not (self._links_to_us(line) or self._original.takes(line)):
                 found.append(line)
@@ -228,13 +233,21 @@ class _Reading:
             text = " ".join(self._lines[start : end + 1])
             if _COLON.search(line):
                 return end + 1 if self._attributes(text, end + 1) else None
-            if self._dates_our_address(text) and self._is_ours(self._next(end + 1)):
+            if self._dates_us(text) and self._goes_on_with_us(end + 1):
                 return end + 1
         return None
 
-    def _dates_our_address(self, text: str) -> bool:
-        """Return whether a text holds our address and a day: some attributions end in no colon."""
-        return self._has_our_address(text) and _DAY.search(text) is not None
+    def _dates_us(self, text: str) -> bool:
+        """Return whether a text names a day and us: some attributions end in no colon."""
+        return self._names_us(text) and _DAY.search(text) is not None
+
+    def _goes_on_with_us(self, at: int) -> bool:
+        """Return whether our mail follows, or what is left of an attribution in pieces."""
+        at = self._next(at)
+        pieces = self._lines[at : at + _ATTRIBUTION_LINES]
+        if pieces and _BRACKET.match(pieces[0]):
+            return any(map(self._has_our_address, pieces))
+        return self._is_ours(at)
 
     def _may_open(self, line: str) -> bool:
         return _opens(line) or self._names_us(line) or bool(_DAY.search(line))
@@ -258,32 +271,40 @@ class _Reading:
             return True
         if _RULER.fullmatch(line):
             at = self._next(at + 1)
-        return self._is_head_of_mail(at) or self._is_fenced(line)
+        return self._is_head_of_mail(at) or self._is_fenced(line, at)
 
-    def _is_fenced(self, line: str) -> bool:
-        """Return whether a line between dashes tells of the mail below it."""
-        fenced = _FENCED.fullmatch(line)
-        tells = fenced and (_DAY.search(line) is not None) and self._names_us(line)
-        return bool(tells or ORIGINAL_MESSAGE.fullmatch(line))
+    def _is_fenced(self, line: str, at: int) -> bool:
+        """Return whether a line, between dashes in most clients, tells of the mail below it."""
+        if ORIGINAL_MESSAGE.fullmatch(line):
+            return True
+        if _FENCED.fullmatch(line) is None:
+            return False
+        return self._dates_us(line) or self._is_head_of_mail(self._next(at + 1))
 
     def _is_head_of_mail(self, at: int) -> bool:
         """Return whether the lines name sender, date and so on, as a client puts them on top."""
-        names: list[str] = []
-        for line in self._lines[at : at + _HEADER_LINES]:
+        headers = list(self._headers(at))
+        if not headers:
+            return False
+        names = [name for name, _ in headers]
+        lines = [line for _, line in headers]
+        if names[0] in FROM_NAMES and self._has_our_address(lines[0]):
+            return True
+        if names[0] in HEADER_NAMES:
+            known = [name for name in names if name in HEADER_NAMES]
+            enough = _OUR_HEADERS if any(map(self._names_us, lines)) else _OTHER_HEADERS
+            return bool(FROM_NAMES & set(known)) and len(known) >= enough
+        together = len(list(takewhile(_HEADER.match, self._lines[at : at + _OTHER_HEADERS])))
+        return together == _OTHER_HEADERS and self._names_us(lines[0])
+
+    def _headers(self, at: int) -> Iterator[tuple[str, str]]:
+        """Yield the names of what reads like headers, and the lines; some clients part them."""
+        block = self._lines[at : at + 2 * _HEADER_LINES]
+        for line in [line for line in block if not _BLANK.fullmatch(line)][:_HEADER_LINES]:
             header = _HEADER.match(line)
             if header is None:
-                break
-            names.append(header.group(1).casefold())
-        addressed = any(map(self._has_our_address, self._lines[at : at + len(names)]))
-        if names[:1] and names[0] in FROM_NAMES and self._has_our_address(self._lines[at]):
-            return True
-        if names[:1] and names[0] in HEADER_NAMES:
-            known = [name for name in names if name in HEADER_NAMES]
-            ours = any(map(self._names_us, self._lines[at : at + len(names)]))
-            return bool(FROM_NAMES & set(known)) and len(known) >= (
-                _OUR_HEADERS if ours else _OTHER_HEADERS
-            )
-        return len(names) >= _OTHER_HEADERS and (addressed or self._names_us(self._lines[at]))
+                return
+            yield header.group(1).casefold(), line
 
     def _end_of_paragraph(self, at: int) -> int:
         """Return where the last line of a paragraph is."""
@@ -303,6 +324,11 @@ class _Reading:
     def _links_to_us(self, line: str) -> bool:
         """Return whether a line is one of our buttons with its link written out."""
         return any(f"mailto:{address}" in line.casefold() for address in self._addresses)
+
+    def _is_last(self, at: int) -> bool:
+        """Return whether nothing but the quoted mail follows a line."""
+        at = self._next(at + 1)
+        return self._is_ours(at) or self._ends_reply(at) or self._attribution_end(at) is not None
 
     def _is_link(self, at: int) -> bool:
         return at < len(self._lines) and _LINK.fullmatch(self._lines[at]) is not None
@@ -335,15 +361,29 @@ def _opens(text: str) -> bool:
     return text[:1].isdigit() or text.casefold().startswith(OPENINGS)
 
 
-def _signs(line: str, author: str) -> bool:
-    """Return whether a line is what stands on top of a signature: a closing, or one's own name."""
-    if CLOSING.fullmatch(line.strip(_AROUND_CLOSING)):
+def _is_signature(lines: Sequence[str], author: str) -> bool:
+    """Return whether a text begins as signatures do: with a closing, or with one's own name."""
+    first, *below = [line for line in lines if line]
+    if all(CLOSING.fullmatch(part.strip(_AROUND_CLOSING)) for part in _SLASH.split(first)):
         return True
-    named, written = set(_WORD.findall(author.casefold())), _WORD.findall(line.casefold())
-    joined = "".join(written) == "".join(_WORD.findall(author.casefold()))
-    return bool(named) and (
-        joined or (named <= set(written) and len(written) <= len(named) + _MAX_TITLES)
-    )
+    if THANKS.fullmatch(first.strip(_AROUND_CLOSING)):
+        return bool(below) and _shares_a_word(below[0], author)
+    return _is_name(first, author) or _is_name(_BEHIND_NAME.split(first, maxsplit=1)[0], author)
+
+
+def _is_name(text: str, author: str) -> bool:
+    named, written = _words(author), _words(text)
+    if not named or "".join(written) == "".join(named):
+        return bool(named)
+    return set(named) <= set(written) and len(written) <= len(named) + _MAX_TITLES
+
+
+def _shares_a_word(text: str, author: str) -> bool:
+    return not set(_words(text)).isdisjoint(_words(author))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
 
 
 def _is_added(line: str) -> bool:

@@ -280,6 +280,8 @@ def _other_text(text: str, default: str | None, below: set[str]) -> Answer:
 
 def _visible(text: str) -> str:
     """Make every blank a space and drop what shows nothing: controls and format characters."""
+    if text.isprintable():
+        return text
     return "".join(
         " " if char.isspace() else char
         for char in text
