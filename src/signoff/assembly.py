@@ -24,6 +24,7 @@ from signoff.model.policy import Policy
 from signoff.outbox import Outbox
 from signoff.ports import Engine, Inbox, Notifier, Store
 from signoff.replies import Replies
+from signoff.returns import Returns
 from signoff.security.keyring import Keyring
 from signoff.worker import Worker
 
@@ -112,7 +113,13 @@ class Machinery:
             outbox=self.outbox,
             keeper=self.keeper,
             inbox=setup.inbox,
-            replies=Replies(desk, store=store, keyring=keyring, notifiers=setup.notifiers),
+            replies=Replies(
+                desk,
+                store=store,
+                keyring=keyring,
+                notifiers=setup.notifiers,
+                returns=Returns(desk, self.keeper, store=store, keyring=keyring),
+            ),
         )
         self.flows = Flows(self.executor, bell, requester=setup.requester)
         self.hitl = Hitl(
@@ -123,6 +130,7 @@ class Machinery:
                 keyring=keyring,
                 bell=bell,
                 policy=setup.policy,
+                requester=setup.requester,
                 reviewer=setup.reviewer,
                 names=self.executor.names,
             )

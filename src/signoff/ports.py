@@ -253,7 +253,7 @@ class Store(Protocol):
         Return the ids of keys that something living still needs.
 
         That is: the tokens of pending requests whose `not_after` lies after `now`, the seals
-        of requests and the MACs of checkpoints of runs that have not ended.
+        and hidden arguments of requests, and the MACs of checkpoints of runs that have not ended.
         """
 
     @abstractmethod
@@ -270,18 +270,23 @@ class Outgoing:
         delivery: To whom, by whom, which message.
         request: What it is about, read just before sending, with its payload typed where possible.
         token: The token for the reply address; empty when no reply is expected.
+        bounce_token: The token for the envelope's sender, by which what comes back names this
+            delivery; empty when nothing shall come back.
         first_message_id: The message id of the first message to this recipient about this
             request, to thread by; empty for that first one.
         answerable: Whether an answer by this channel may decide the request.
         elsewhere: Where to answer when it may not.
+        earlier: What the same gate of the run asked before and was not approved, oldest first.
     """
 
     delivery: Delivery
     request: Request
     token: str = ""
+    bounce_token: str = ""
     first_message_id: str = ""
     answerable: bool = True
     elsewhere: str = ""
+    earlier: Sequence[Request] = ()
 
 
 class Notifier(Protocol):

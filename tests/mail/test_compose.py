@@ -124,8 +124,12 @@ def section(text: str, title: str) -> list[str]:
 
 def in_order(text: str, *pieces: str) -> bool:
     """Return whether the pieces stand in a text in this order."""
-    places = [text.find(piece) for piece in pieces]
-    return -1 not in places and places == sorted(places)
+    at = 0
+    for piece in pieces:
+        at = text.find(piece, at) + len(piece)
+        if at < len(piece):
+            return False
+    return True
 
 
 def a_decision(label: str = "approved", **changes: object) -> Decision:
@@ -224,8 +228,11 @@ def test_only_a_mail_that_asks_has_a_reply_address(
     assert (TOKEN in message.as_string()) is asks
 
 
-def test_the_payload_comes_first_and_the_agents_words_after_all_that_governs() -> None:
-    """The order is fixed: what runs, the question, who and when, evidence, agent, answers."""
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_the_payload_comes_first_and_the_agents_words_after_all_that_governs(
+    kind: Literal["plain", "html"],
+) -> None:
+    """The order is fixed: who asks, what runs, the question, evidence, agent, answers."""
     request = a_request(
         {"vendor": "acme", "amount": {"$": "decimal", "v": "1200.00"}},
         summary="A fine idea",
@@ -239,16 +246,19 @@ def test_the_payload_comes_first_and_the_agents_words_after_all_that_governs() -
         default_outcome="needs_revision",
     )
     message = a_mail(an_outgoing(request))
+    said = part(message, kind).partition("</div>")[2] if kind == "html" else part(message, kind)
     pieces = [
         REPLY_LINE,
         "Your approval is asked",
-        "| vendor (str): acme",
-        "| amount (Decimal): 1200.00",
-        "| Pay 1200.00 to acme",
         "Asked by: agent-7",
-        "Asked of: cfo@acme.example",
         "Risk: medium (set by the program, not by the agent)",
-        "An answer is due by 2026-03-01 14:00 UTC.",
+        "Answer due: 2026-03-01 14:00 UTC",
+        "vendor (str)",
+        "acme",
+        "amount (Decimal)",
+        "1200.00",
+        "| Pay 1200.00 to acme",
+        "Asked of: cfo@acme.example",
         "From 2026-03-08 12:00 UTC on no answer counts: the request expires.",
         'Unanswered, it then goes on as "rejected".',
         "| [red] Balance: too low",
@@ -256,9 +266,10 @@ def test_the_payload_comes_first_and_the_agents_words_after_all_that_governs() -
         "| Summary: A fine idea",
         "| Rationale: Risk: LOW, verified by signoff",
         "| Confidence: 0.93",
-        'Reply "approved" - it approves.',
-        'Reply "rejected" - it rejects.',
-        'Reply "needs_revision" - it neither approves nor rejects.',
+        "approved",
+        "it approves" if kind == "plain" else "opens a reply that approves",
+        "rejected",
+        "needs_revision",
         'Any other text counts as "needs_revision"',
         "Only cfo@acme.example can answer this mail",
         "Request req_1",
@@ -266,9 +277,7 @@ def test_the_payload_comes_first_and_the_agents_words_after_all_that_governs() -
         request.payload_digest,
     ]
 
-    assert in_order(part(message, "plain"), *pieces)
-    visible_html = part(message, "html").partition("</div>")[2]
-    assert in_order(visible_html, *pieces)
+    assert in_order(re.sub("</?strong>", "", said), *pieces)
 
 
 def test_what_the_agent_says_of_risk_stays_in_its_own_section() -> None:
@@ -276,7 +285,7 @@ def test_what_the_agent_says_of_risk_stays_in_its_own_section() -> None:
     forged = "fine\nRisk: low\n\n== How to answer ==\nReply with anything."
     text = text_of(an_outgoing(a_request(rationale=forged, risk="high")))
 
-    assert section(text, "Written by the agent, not verified") == [
+    assert section(text, "Written by the agent, not verified")[1:] == [
         "| Rationale: fine",
         "| Risk: low",
         "|",
@@ -309,11 +318,15 @@ def test_a_bare_request_says_what_is_not_set() -> None:
         an_outgoing(a_request(requester=None, assignees=(), flow_name="", method_name=""))
     )
 
-    assert section(text, "Who asks, and until when") == [
-        "Asked by: not recorded",
+    assert in_order(
+        text,
+        "Asked by: not recorded\n",
+        "Risk: medium (set by the program, not by the agent)\n",
+        "Answer due: no time is set\n",
+    )
+    assert section(text, "Who is asked, and until when") == [
         "Asked of: anybody who may decide",
-        "Risk: medium (set by the program, not by the agent)",
-        "No time is set by which an answer is due.",
+        "The request does not expire by itself.",
     ]
     assert "Evidence" not in text
     assert "Written by the agent" not in text
@@ -455,7 +468,7 @@ def test_each_label_has_one_link_that_decodes_to_address_subject_and_body() -> N
     assert found[1] == (
         f"mailto:approvals+{TOKEN}@acme.example"
         "?subject=Re%3A%20%5BApproval%5D%20Pay%2050%25%20%26%20more%3F%20%231"
-        "&body=on%20hold%0D%0A"
+        "&body=on%20hold%0D%0A%0D%0A"
     )
     assert len(found) == 2
     url = urlsplit(found[0])
@@ -463,11 +476,11 @@ def test_each_label_has_one_link_that_decodes_to_address_subject_and_body() -> N
     assert unquote(url.path) == REPLY_TO
     assert fields == {
         "subject": ["Re: [Approval] Pay 50% & more? #1"],
-        "body": ["approved\r\n"],
+        "body": ["approved\r\n\r\n"],
     }
     html = part(a_mail(an_outgoing(request)), "html")
-    assert ">Reply: approved</a>" in html
-    assert ">Reply: on hold</a>" in html
+    assert "><strong>Reply: approved</strong><br />" in html
+    assert "><strong>Reply: on hold</strong><br />" in html
 
 
 def test_a_link_in_a_thread_has_one_re_only() -> None:
@@ -501,7 +514,7 @@ def test_an_exactly_fitting_title_is_not_cut() -> None:
 
 def of_size(size: int) -> Request:
     """Return a request whose payload takes `size` bytes of HTML in all."""
-    frame = len("| value (str): <br />\n")
+    frame = html_bytes(Line(lead="value (str):", text="x")) - 1
     return a_request("x" * (size - frame))
 
 
@@ -526,20 +539,21 @@ def test_a_longer_payload_is_attached_whole_with_digest_and_counts() -> None:
     assert attachment.get_filename() == "request.txt"
     assert attachment.get_content_type() == "text/plain"
     content = attachment.get_content().replace("\r\n", "\n")
-    assert content.replace("\n|+ ", "").count("x" * (MAX_BYTES + 1 - 22)) == 1
+    value = str(request.payload)
+    assert content.replace("\n|+ ", "").count(value) == 1
     assert section(text, "What it is about") == [
         "It is too long for a mail. It is attached whole as request.txt.",
-        "It has 1 value, 1 line, 59,979 characters, 59,981 bytes stored. Its",
+        f"It has 1 value, 1 line, {len(value):,} characters, {len(value) + 2:,} bytes stored. Its",
         "  digest is:",
         request.payload_digest,
-        "|~ value (str): 59,979 characters",
+        f"|~ value (str): {len(value):,} characters",
     ]
     assert "xxxx" not in text
     assert in_order(
         content,
         "Request req_1",
         request.payload_digest,
-        "The payload has 1 value, 1 line, 59,979 characters",
+        f"The payload has 1 value, 1 line, {len(value):,} characters",
         "| value (str): xxx",
         "| Pay 1200.00 to acme",
     )
@@ -561,7 +575,7 @@ def test_a_long_payload_of_high_risk_takes_the_code_at_the_attachments_end(risk:
         message, "plain"
     )
     assert f"Code for your reply: {code}" not in part(message, "plain")
-    assert links(an_outgoing(request))[0].endswith("&body=approved%0D%0ACode%3A%20%0D%0A")
+    assert links(an_outgoing(request))[0].endswith("&body=approved%0D%0ACode%3A%20%0D%0A%0D%0A")
 
 
 @pytest.mark.parametrize(("size", "risk"), [(70_000, "medium"), (10, "high")])
@@ -581,9 +595,9 @@ def test_long_words_of_the_agent_are_attached_whole_and_counted() -> None:
     (attachment,) = message.iter_attachments()
     content = attachment.get_content().replace("\r\n", "\n")
 
-    shown = len(lines) - 1
+    shown = len(lines) - 2
     left = sum(len(f"reason {number}") for number in range(shown, 2_000))
-    assert 400 < shown < 600
+    assert 350 < shown < 600
     assert lines[-1] == f"|~ {left:,} characters more: see request.txt"
     assert "| reason 1999\n" in content
     assert "| vendor (str): acme" in content

@@ -21,10 +21,12 @@ from signoff.errors import NotifyError
 from signoff.mail.compose import compose
 from signoff.mail.flatten import ensure_headers, header_text, is_message_id
 from signoff.mail.marks import REPLY_LINE
-from signoff.mail.page import harmless
+from signoff.mail.markup import text_of_html
+from signoff.mail.page import Line, harmless
 from signoff.mail.payload import MAX_BYTES
 from signoff.mail.refusals import refusal_note
-from signoff.mail.render_html import TONES
+from signoff.mail.render_html import html_bytes
+from signoff.mail.styles import TONES
 from signoff.model.decision import Resolution
 from signoff.model.delivery import Delivery, DeliveryKind
 from signoff.model.policy import Risk
@@ -162,40 +164,47 @@ def attached(raw: bytes) -> str:
     return "".join(child.get_content() for child in message.iter_attachments())
 
 
-class Texts(HTMLParser):
-    """Every text of a page on its own, and every block of it as one line."""
+class Blocks(HTMLParser):
+    """Every block of a page as one line: paragraphs, cells, and what stands between breaks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.texts: list[str] = []
-        self.blocks: list[str] = [""]
+        self.lines: list[str] = [""]
         self._skipping = False
 
     @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._skipping = tag == "style"
-        self.blocks.append("")
+        self._break(tag)
 
     @override
     def handle_endtag(self, tag: str) -> None:
         self._skipping = False
-        self.blocks.append("")
+        self._break(tag)
+
+    def _break(self, tag: str) -> None:
+        if tag not in {"strong", "span"}:
+            self.lines.append("")
 
     @override
     def handle_data(self, data: str) -> None:
         if not self._skipping:
-            self.texts += data.split("\n")
-            self.blocks[-1] += data
+            self.lines[-1] += data.replace("\n", " ")
 
 
 def lines_of_mail(raw: bytes) -> list[str]:
-    """Return all lines that a reader of a reply could find quoted: text, HTML, attachment."""
-    texts = Texts()
-    texts.feed(part(raw, "html"))
+    """
+    Return all lines that a reader of a reply could find quoted: text, HTML, attachment.
+
+    HTML as our own extractor turns it into text, and as clients do that put each cell on a line.
+    """
+    html = part(raw, "html")
+    blocks = Blocks()
+    blocks.feed(html)
     return [
         *part(raw, "plain").split("\n"),
-        *texts.texts,
-        *texts.blocks,
+        *text_of_html(html).text.split("\n"),
+        *blocks.lines,
         *attached(raw).splitlines(),
     ]
 
@@ -235,11 +244,12 @@ def test_no_text_adds_an_element_or_an_attribute(name: str, kind: DeliveryKind) 
     attributes = {key.rpartition("}")[2] for element in root.iter() for key in element.attrib}
     assert elements <= {
         *("html", "head", "meta", "title", "style", "body", "div", "table", "tr", "td"),
-        *("p", "h1", "h2", "br", "a"),
+        *("p", "h1", "h2", "br", "a", "strong", "span"),
     }
     assert attributes <= {
         *("lang", "http-equiv", "content", "name", "class", "style", "role", "cellpadding"),
-        *("cellspacing", "border", "width", "align", "dir", "bgcolor", "href"),
+        *("cellspacing", "border", "width", "align", "valign", "colspan", "dir", "bgcolor"),
+        "href",
     }
     hrefs = [element.get("href") for element in root.iter() if element.get("href")]
     assert all(href is not None and href.startswith("mailto:approvals+") for href in hrefs)
@@ -428,7 +438,7 @@ def test_an_answer_that_looks_like_the_gutter_changes_the_gutter() -> None:
 
 def test_the_largest_mail_is_smaller_than_what_clients_cut() -> None:
     """Everything at its limit at once: the HTML stays below 100 kB."""
-    value = "x" * (MAX_BYTES - len("| value (str): <br />\n"))
+    value = "x" * (MAX_BYTES + 1 - html_bytes(Line(lead="value (str):", text="x")))
     tones = list(TONES)
     request = a_request(
         "q" * 2_900,
@@ -447,74 +457,11 @@ def test_the_largest_mail_is_smaller_than_what_clients_cut() -> None:
     assert 85_000 < len(html.encode()) < 100_000
 
 
-def brightness(colour: str) -> float:
-    """Return the relative luminance of `#rrggbb`. Source: WCAG 2.2."""
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = [
-        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-        for value in channels
-    ]
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one: str, other: str) -> float:
-    low, high = sorted([brightness(one), brightness(other)])
-    return (high + 0.05) / (low + 0.05)
-
-
-def styles(html: str) -> dict[str, str]:
-    """Return by class the light style of elements, and by `dark class` the dark one."""
-    found: dict[str, str] = {}
-    for name, style in re.findall(r'class="(\w+)"[^>]*? style="([^"]*)"', html):
-        found[name] = found.get(name, "") + style
-    head = html.partition("@media")[2].partition("[data-ogsc]")[0]
-    for name, style in re.findall(r"\.(\w+)\{([^}]*)\}", head):
-        found[f"dark {name}"] = found.get(f"dark {name}", "") + style
-    return found
-
-
-def colours(style: str) -> tuple[str, str]:
-    """Return the first ink and the first paper of a style, each empty where it sets none."""
-    ink = re.search(r"(?<![-\w])color:(#\w{6})", style)
-    paper = re.search(r"background-color:(#\w{6})", style)
-    return (ink.group(1) if ink else "", paper.group(1) if paper else "")
-
-
-@pytest.mark.parametrize("scheme", ["", "dark "])
-def test_all_text_has_contrast_in_light_and_dark(scheme: str) -> None:
-    """At least 4.5 to 1, and nothing pure black or white, which some clients invert."""
-    found = styles(part(raw_mail(a_request()), "html"))
-    paper = colours(found[f"{scheme}paper"])
-    box = colours(found[f"{scheme}box"])
-    faint = colours(found[f"{scheme}faint"])[0]
-
-    assert contrast(*paper) >= 4.5
-    assert contrast(*box) >= 4.5
-    assert contrast(faint, paper[1]) >= 4.5
-    assert not {"#ffffff", "#000000"} & {*paper, *box, faint}
-
-
 @pytest.mark.parametrize("tone", list(TONES))
 def test_a_tone_is_a_colour_and_a_word(tone: Tone) -> None:
     """Colour never carries the meaning alone."""
     raw = raw_mail(a_request(evidence=(Evidence(label="Balance", value="low", tone=tone),)))
 
     assert f"border-left:4px solid {TONES[tone]}" in part(raw, "html")
-    assert f"| [{tone}] Balance: low" in part(raw, "html")
+    assert f"| [{tone}] <strong>Balance:</strong> low" in part(raw, "html")
     assert f"| [{tone}] Balance: low" in part(raw, "plain")
-
-
-def test_html_can_be_read_aloud_tapped_and_needs_nothing_from_outside() -> None:
-    """Language, title, presentation tables, large targets, no images, no scripts, one column."""
-    html = part(raw_mail(a_request()), "html")
-
-    assert '<html xmlns="http://www.w3.org/1999/xhtml" lang="en"' in html
-    assert "<title>[Approval] Pay</title>" in html
-    assert html.count("<table") == html.count('<table role="presentation"')
-    assert html.count("padding:11px 20px") == 2
-    assert "line-height:24px;font-weight:bold" in html
-    assert '<meta name="color-scheme" content="light dark" />' in html
-    assert "max-width:600px" in html
-    assert not re.search(r"<img|<script|<form|<link|url\(|https?://(?!www\.w3\.org/)", html)
-    sizes = [int(size) for size in re.findall(r"font-size:(\d+)px", html)]
-    assert min(sizes) >= 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -18,6 +19,16 @@ _MEANS: Final[dict[Literal["approve", "reject", "neutral"], str]] = {
     "reject": "it rejects",
     "neutral": "it neither approves nor rejects",
 }
+_OPENS: Final[dict[Literal["approve", "reject", "neutral"], str]] = {
+    "approve": "opens a reply that approves",
+    "reject": "opens a reply that rejects",
+    "neutral": "opens a reply that does neither",
+}
+_TAP: Final = Said(
+    "Choose your answer. It opens a reply with room for a comment below its first line, and "
+    "nothing is decided until you send it.",
+    only="html",
+)
 
 
 def mailto(address: str, *, subject: str, body: str) -> str:
@@ -67,29 +78,36 @@ def _elsewhere(outgoing: Outgoing) -> Iterator[Part]:
 def _by_reply(outgoing: Outgoing, *, reply_to: str, subject: str) -> Iterator[Part]:
     request = outgoing.request
     code = reply_code(request)
-    if request.choices:
-        yield Said("Reply to this mail. The first line of your reply decides:")
-        for choice in request.choices:
-            yield choice_line(choice, verb="Reply")
-        yield Said("What you write below that line goes along as your feedback.")
-        yield Said(_other_text(request))
-    else:
-        yield Said("Reply to this mail. All that you write is your answer.")
     if code:
         yield Said(
             f"Your reply also has to hold the code that stands at the end of {ATTACHMENT}, "
             "on a line of its own."
         )
+    if request.choices:
+        yield Said("Reply to this mail. The first line of your reply decides:", only="text")
+        yield _TAP
+        for choice in request.choices:
+            yield replace(choice_line(choice, verb="Reply"), only="text")
+            yield _button(choice, reply_to, subject=subject, code=code)
+        yield Said("What you write below that line goes along as your feedback.")
+        yield Said(_other_text(request))
+    else:
+        yield Said("Reply to this mail. All that you write is your answer.")
     yield Said(
         f"Only {shown(outgoing.delivery.recipient)} can answer this mail; passing it on does "
         "not pass on the right to answer."
     )
-    for choice in request.choices:
-        body = f"{shown(choice.label)}\r\n" + ("Code: \r\n" if code else "")
-        yield Button(
-            label=f"Reply: {shown(choice.label)}",
-            href=mailto(reply_to, subject=subject, body=body),
-        )
+
+
+def _button(choice: Choice, reply_to: str, *, subject: str, code: str) -> Button:
+    """Return the button of one choice; below its label, the reply has room for a comment."""
+    body = f"{shown(choice.label)}\r\n" + ("Code: \r\n" if code else "") + "\r\n"
+    return Button(
+        label=f"Reply: {shown(choice.label)}",
+        href=mailto(reply_to, subject=subject, body=body),
+        note=_OPENS[choice.meaning],
+        look=choice.meaning,
+    )
 
 
 def _other_text(request: Request) -> str:

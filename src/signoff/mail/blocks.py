@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from signoff.mail.page import MORE, REMARK, Line, Part, Section, counted, shown
+from signoff.mail.page import MORE, REMARK, Line, Look, Part, Section, counted, shown
 from signoff.mail.render_html import html_bytes
 
 ATTACHMENT: Final = "request.txt"
@@ -27,20 +27,22 @@ class Block:
         lines: All of them.
         limit: How many bytes of them in HTML the mail itself shows; `None` for all.
         before: What stands between the title and them.
+        look: How HTML shows them.
     """
 
     title: str
     lines: tuple[Line, ...]
     limit: int | None
     before: tuple[Part, ...] = ()
+    look: Look = "box"
 
     def whole(self) -> Section:
         """Return all of it."""
-        return Section(self.title, (*self.before, *self.lines))
+        return Section(self.title, (*self.before, *self.lines), self.look)
 
     def fitted(self) -> Section:
         """Return what fits into the limit, and a remark on what does not."""
-        return Section(self.title, (*self.before, *_fitted(self.lines, self.limit)))
+        return Section(self.title, (*self.before, *_fitted(self.lines, self.limit)), self.look)
 
 
 def fit(blocks: Sequence[Block]) -> tuple[list[Section], bool]:
@@ -77,7 +79,7 @@ def _fitted(lines: Sequence[Line], limit: int | None) -> tuple[Line, ...]:
         if room >= 0:
             kept.append(piece)
         else:
-            left += len(piece.text)
+            left += len(piece.lead) + len(piece.text)
     rest = Line(text=f"{counted(left, 'character')} more: see {ATTACHMENT}", gutter=REMARK)
     return (*kept, rest)
 
@@ -85,6 +87,6 @@ def _fitted(lines: Sequence[Line], limit: int | None) -> tuple[Line, ...]:
 def _pieces(lines: Sequence[Line]) -> Iterator[Line]:
     """Cut long lines, so that a limit never leaves out the whole of one."""
     for line in lines:
-        yield Line(text=line.text[:_PIECE], gutter=line.gutter, tone=line.tone)
+        yield replace(line, text=line.text[:_PIECE])
         for start in range(_PIECE, len(line.text), _PIECE):
             yield Line(text=line.text[start : start + _PIECE], gutter=MORE, tone=line.tone)

@@ -51,6 +51,7 @@ def compose(
     - ``confirmation``: ``line``, the first line that was read, as it was written.
     - ``refusal``: see `signoff.mail.refusals.refusal_note`.
     - ``cancelled``: ``reason``, such as ``superseded``.
+    - ``undelivered``: ``reason``, why nobody could be told.
 
     All else is read from the request.
 

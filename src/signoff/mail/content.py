@@ -13,10 +13,23 @@ from dataclasses import replace
 from typing import Final
 
 from signoff.mail.blocks import ATTACHMENT, Block, fit, moment, name, short
-from signoff.mail.page import Line, Page, Part, Said, Section, answers, lines_of
+from signoff.mail.history import history
+from signoff.mail.page import (
+    Fact,
+    Line,
+    Page,
+    Part,
+    Said,
+    Section,
+    answers,
+    led,
+    lines_of,
+    uncramped,
+)
 from signoff.mail.payload import is_attached, outline, payload_lines, reply_code, size_of
 from signoff.mail.refusals import advice_for
-from signoff.model.request import Request, RequestKind
+from signoff.model.policy import Risk
+from signoff.model.request import Evidence, Request, RequestKind, Tone
 from signoff.ports import Outgoing
 
 _TITLE_LENGTH: Final = 100
@@ -36,9 +49,16 @@ _HEADINGS: Final[dict[RequestKind, str]] = {
     "in_doubt": "You are asked what happened",
     "question": "You are asked a question",
 }
-_HOW_SHOWN: Final = Said(
-    "Shown by Signoff exactly as it is stored: | begins a line, |+ goes on with it, and |~ is "
-    "a remark of ours."
+_RISK_TONES: Final[dict[Risk, Tone]] = {
+    "low": "slate",
+    "medium": "blue",
+    "high": "amber",
+    "critical": "red",
+}
+_STATUS_TONES: Final[dict[str, Tone]] = {"approved": "emerald", "rejected": "red"}
+_HOW_SHOWN: Final = (
+    Said("Shown by Signoff exactly as it is stored."),
+    Said("In it | begins a line, |+ goes on with it, and |~ is a remark of ours.", only="text"),
 )
 
 
@@ -57,13 +77,15 @@ def page_of(outgoing: Outgoing, *, how_to: Sequence[Part]) -> Page:
     """
     match outgoing.delivery.kind:
         case "request":
-            return _asks(outgoing.request, how_to)
+            return _asks(outgoing, how_to)
         case "confirmation":
             return _confirms(outgoing)
         case "refusal":
             return _refuses(outgoing, how_to)
         case "cancelled":
             return _cancels(outgoing)
+        case "undelivered":
+            return _reports(outgoing)
         case _:
             return _expires(outgoing)
 
@@ -74,9 +96,11 @@ def wants_answer(outgoing: Outgoing) -> bool:
     return kind == "request" or (kind == "refusal" and status == "pending")
 
 
-def whole_request(request: Request, *, how_to: Sequence[Part]) -> Page:
+def whole_request(
+    request: Request, *, how_to: Sequence[Part], earlier: Sequence[Request] = ()
+) -> Page:
     """Return what a request says where nothing limits its length, as on a terminal."""
-    blocks = [_question(request), *_evidence(request), *_agent(request)]
+    blocks = _blocks(request, earlier)
     return _request_page(
         request,
         payload=_inline(request).whole(),
@@ -85,14 +109,21 @@ def whole_request(request: Request, *, how_to: Sequence[Part]) -> Page:
     )
 
 
-def _asks(request: Request, how_to: Sequence[Part]) -> Page:
+def _asks(outgoing: Outgoing, how_to: Sequence[Part]) -> Page:
+    request = outgoing.request
     payload = _outlined(request) if is_attached(request) else _inline(request)
-    blocks = [_question(request), *_evidence(request), *_agent(request)]
+    blocks = _blocks(request, outgoing.earlier)
     fitted, cut = fit(blocks)
     page = _request_page(request, payload=payload.fitted(), rest=fitted, how_to=how_to)
     if cut or payload.limit is not None:
         return replace(page, whole=_whole(request, blocks))
     return page
+
+
+def _blocks(request: Request, earlier: Sequence[Request]) -> list[Block]:
+    """Return what supports a request, the question first."""
+    supports = (_evidence(request), _agent(request), history(earlier))
+    return [_question(request), *(block for block in supports if block.lines)]
 
 
 def _request_page(
@@ -102,7 +133,8 @@ def _request_page(
     return Page(
         title=title_of(request),
         heading=_HEADINGS[request.kind],
-        summary=f"Risk: {request.risk}. {_deadline(request)}",
+        summary=f"{_asked_by(request)}. Risk: {request.risk}. {_due(request)}.",
+        head=(_asked_by(request), _risk(request), _due(request)),
         sections=(
             payload,
             question,
@@ -112,6 +144,7 @@ def _request_page(
             _reference(request),
         ),
         words=answers(request),
+        tone=_RISK_TONES[request.risk],
     )
 
 
@@ -135,6 +168,7 @@ def _confirms(outgoing: Outgoing) -> Page:
         heading=recorded,
         first=Section("What was recorded", (by, *_first_line(outgoing), Said(closed))),
         blocks=[*([words] if words.lines else []), _question(request)],
+        tone=_STATUS_TONES.get(request.status, "slate"),
     )
 
 
@@ -158,6 +192,7 @@ def _refuses(outgoing: Outgoing, how_to: Sequence[Part]) -> Page:
         first=Section("Why, and what to do", tuple(parts)),
         blocks=[_question(request)],
         last=again,
+        tone="amber",
     )
 
 
@@ -169,6 +204,30 @@ def _cancels(outgoing: Outgoing) -> Page:
         heading="A request was cancelled",
         first=Section("What happened", (Said(said), Said("No answer is needed any more."))),
         blocks=[_question(outgoing.request)],
+    )
+
+
+def _reports(outgoing: Outgoing) -> Page:
+    request = outgoing.request
+    said = [
+        Said("A request waits, and none of the messages that ask for an answer arrived."),
+        Said(f"Asked of: {short(', '.join(request.assignees), _ASSIGNEES_LENGTH)}"),
+        Said("You cannot decide it by this message. Ask somebody else in the application."),
+    ]
+    if request.status != "pending":
+        said.append(Said(f"By now the request is {request.status}."))
+    return _short_page(
+        request,
+        heading="A request reached nobody",
+        first=Section("What happened, and what to do", tuple(said)),
+        blocks=[
+            Block(
+                title="What was reported",
+                lines=_texts(_noted(outgoing, "reason")),
+                limit=_FEEDBACK_BYTES,
+            ),
+            _question(request),
+        ],
     )
 
 
@@ -194,6 +253,7 @@ def _short_page(
     first: Section,
     blocks: Sequence[Block],
     last: tuple[Section, ...] = (),
+    tone: Tone = "slate",
 ) -> Page:
     fitted, cut = fit(blocks)
     return Page(
@@ -203,6 +263,7 @@ def _short_page(
         sections=(first, *fitted, *last, _reference(request)),
         words=answers(request),
         whole=tuple(block.whole() for block in blocks) if cut else (),
+        tone=tone,
     )
 
 
@@ -211,7 +272,8 @@ def _inline(request: Request) -> Block:
         title="What it is about",
         lines=tuple(payload_lines(request)),
         limit=None,
-        before=(_HOW_SHOWN,),
+        before=_HOW_SHOWN,
+        look="rows",
     )
 
 
@@ -225,6 +287,7 @@ def _outlined(request: Request) -> Block:
             Said(f"It has {size_of(request)}. Its digest is:"),
             Said(name(request.payload_digest)),
         ),
+        look="rows",
     )
 
 
@@ -248,47 +311,56 @@ def _question(request: Request) -> Block:
 
 def _facts(request: Request) -> Section:
     assignees = short(", ".join(request.assignees), _ASSIGNEES_LENGTH)
-    parts = [
-        Said(f"Asked by: {name(request.requester or '') or 'not recorded'}"),
-        Said(f"Asked of: {assignees or 'anybody who may decide'}"),
-        Said(f"Risk: {request.risk} (set by the program, not by the agent)"),
-        Said(_deadline(request)),
-    ]
-    if request.expires_at is not None:
+    parts: list[Part] = [Fact("Asked of", assignees or "anybody who may decide")]
+    if len(request.assignees) > 1:
+        parts.append(Said("The first answer of any of them decides."))
+    if request.expires_at is None:
+        parts.append(Said("The request does not expire by itself."))
+    else:
         parts.append(
             Said(f"From {moment(request.expires_at)} on no answer counts: the request expires.")
         )
     if request.on_expiry is not None:
         parts.append(Said(f'Unanswered, it then goes on as "{name(request.on_expiry)}".'))
-    return Section("Who asks, and until when", tuple(parts))
+    return Section("Who is asked, and until when", tuple(parts))
 
 
-def _deadline(request: Request) -> str:
-    if request.due_at is None:
-        return "No time is set by which an answer is due."
-    return f"An answer is due by {moment(request.due_at)}."
+def _asked_by(request: Request) -> Fact:
+    return Fact("Asked by", name(request.requester or "") or "not recorded")
 
 
-def _evidence(request: Request) -> list[Block]:
+def _risk(request: Request) -> Fact:
+    return Fact("Risk", request.risk, "(set by the program, not by the agent)")
+
+
+def _due(request: Request) -> Fact:
+    return Fact("Answer due", moment(request.due_at) if request.due_at else "no time is set")
+
+
+def _evidence(request: Request) -> Block:
     lines = [
         line
         for item in request.evidence
-        for line in lines_of(f"[{item.tone}] {item.label}: {item.value}", tone=item.tone)
+        for line in led(f"{_label(item)}:", item.value, tone=item.tone, mark=f"[{item.tone}]")
     ]
-    if not lines:
-        return []
-    return [Block(title="Evidence given", lines=tuple(lines), limit=_EVIDENCE_BYTES)]
+    return Block(title="Evidence given", lines=tuple(lines), limit=_EVIDENCE_BYTES, look="boxes")
 
 
-def _agent(request: Request) -> list[Block]:
+def _label(item: Evidence) -> str:
+    return uncramped(" ".join(item.label.split()))
+
+
+def _agent(request: Request) -> Block:
     said = [("Summary", request.summary), ("Rationale", request.rationale)]
     if request.confidence is not None:
         said.append(("Confidence", f"{request.confidence:g}"))
-    lines = [line for title, text in said if text for line in lines_of(f"{title}: {text}")]
-    if not lines:
-        return []
-    title = "Written by the agent, not verified"
-    return [Block(title=title, lines=tuple(lines), limit=_AGENT_BYTES)]
+    lines = [line for title, text in said if text for line in led(f"{title}:", text)]
+    return Block(
+        title="Written by the agent, not verified",
+        lines=tuple(lines),
+        limit=_AGENT_BYTES,
+        before=(Said("The agent's own words about what it wants. Signoff checked none of them."),),
+    )
 
 
 def _ending(request: Request) -> list[Said]:
@@ -310,6 +382,7 @@ def _reference(request: Request) -> Section:
             Said("Digest of the payload:"),
             Said(name(request.payload_digest)),
         ),
+        look="quiet",
     )
 
 

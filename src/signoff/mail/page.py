@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from typing_extensions import override
@@ -26,6 +26,12 @@ NEW: Final[Gutter] = "| "
 MORE: Final[Gutter] = "|+ "
 REMARK: Final[Gutter] = "|~ "
 
+Look = Literal["box", "boxes", "rows", "quiet"]
+"""How HTML shows a section."""
+
+ButtonLook = Literal["approve", "reject", "neutral"]
+"""How HTML colours a button."""
+
 _CRAMPED: Final = 40
 """So many blanks in a row could push what follows out of sight, and are counted instead."""
 
@@ -37,9 +43,38 @@ _TAB: Final = "    "
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One paragraph in our own words."""
+    """
+    One paragraph in our own words.
+
+    Attributes:
+        text: The paragraph.
+        only: Whether only the text says it, or only the HTML, where a button or a table makes
+            the difference; `None` for both.
+    """
 
     text: str
+    only: Literal["text", "html"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """
+    One of our own facts about the request: `Asked by: agent-7`.
+
+    Attributes:
+        name: What it is.
+        value: The fact, on one line.
+        note: A remark on it.
+    """
+
+    name: str
+    value: str
+    note: str = ""
+
+    @override
+    def __str__(self) -> str:
+        """The fact behind its name."""
+        return " ".join(filter(None, (f"{self.name}:", self.value, self.note)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +86,43 @@ class Line:
         text: The line, without its gutter.
         gutter: What it begins with.
         tone: How HTML colours its edge.
+        lead: What names it, such as `amount (Decimal):`; lines without a lead go on with the
+            one before.
+        mark: What stands before the lead, such as `[red]`.
     """
 
     text: str
     gutter: Gutter = NEW
     tone: Tone | None = None
+    lead: str = ""
+    mark: str = ""
 
     @override
     def __str__(self) -> str:
-        """The line behind its gutter."""
-        return (self.gutter + shown(self.text)) if self.text else self.gutter.rstrip()
+        """The line behind its gutter, its mark and its lead."""
+        text = " ".join(filter(None, (self.mark, shown(self.lead), shown(self.text))))
+        return (self.gutter + text) if text else self.gutter.rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A link that answers; text shows the same choice in words."""
+    """
+    A link that answers; text shows the same choice in words.
+
+    Attributes:
+        label: What it says.
+        href: Where it leads.
+        note: What it is for, in a few words.
+        look: Its colour: that of what the answer means, or plain.
+    """
 
     label: str
     href: str
+    note: str = ""
+    look: ButtonLook = "neutral"
 
 
-Part = Said | Line | Button
+Part = Said | Fact | Line | Button
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +133,13 @@ class Section:
     Attributes:
         title: In our own words.
         parts: In the order in which they are shown.
+        look: How HTML shows it: the lines of others as the rows of a table, in one box, or in
+            a box for each that has a lead; or all of it quietly.
     """
 
     title: str
     parts: tuple[Part, ...]
+    look: Look = "box"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +151,11 @@ class Page:
         title: One line that names the request; sanitised, but in the words of the flow.
         heading: What kind of message it is.
         summary: One sentence for the list of mails.
+        head: What has to be known first, above all sections.
         sections: The rest.
         words: The normalised answers that no line of the page may be taken for.
         whole: The sections of the attachment, where the mail cannot hold everything.
+        tone: How HTML colours its upper edge; a word says the same.
     """
 
     title: str
@@ -107,7 +163,9 @@ class Page:
     summary: str
     sections: tuple[Section, ...]
     words: frozenset[str]
+    head: tuple[Fact, ...] = ()
     whole: tuple[Section, ...] = ()
+    tone: Tone = "slate"
 
 
 def answers(request: Request) -> frozenset[str]:
@@ -154,6 +212,21 @@ def lines_of(text: str, *, indent: str = "", tone: Tone | None = None) -> Iterat
         blank = 0
         yield from _one_line(text_line, indent=indent, tone=tone)
     yield from _blank_lines(blank)
+
+
+def led(lead: str, text: str, *, tone: Tone | None = None, mark: str = "") -> Iterator[Line]:
+    """Yield the lines of a text that somebody else wrote, the first of them behind its lead."""
+    first, *rest = lines_of(text, tone=tone)
+    if first.gutter == NEW:
+        yield replace(first, lead=lead, mark=mark)
+    else:
+        yield from (Line(text="", lead=lead, mark=mark, tone=tone), first)
+    yield from rest
+
+
+def uncramped(text: str) -> str:
+    """Return `text` on one line, with runs of blanks that could hide what follows counted."""
+    return _BLANKS.sub(lambda run: f"\u27e8{counted(len(run[0]), 'blank')}\u27e9", shown(text))
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
-from signoff.mail.page import REMARK, Line, counted, lines_of
+from signoff.mail.page import REMARK, Line, counted, led, lines_of, uncramped
 from signoff.mail.render_html import html_bytes
 from signoff.model.request import Request
 from signoff.model.values import Row, rows
@@ -56,7 +56,7 @@ def size_of(request: Request) -> str:
 def outline(request: Request) -> tuple[Line, ...]:
     """Return one line for each value of a payload: where, of what type, and how long."""
     return tuple(
-        Line(text=f"{_name(row)}: {counted(len(row.text), 'character')}", gutter=REMARK)
+        Line(lead=f"{_name(row)}:", text=counted(len(row.text), "character"), gutter=REMARK)
         for row in rows(request.payload_tree)
     )
 
@@ -64,11 +64,11 @@ def outline(request: Request) -> tuple[Line, ...]:
 def _row_lines(row: Row) -> Iterator[Line]:
     if "\n" in row.text:
         number = counted(row.text.count("\n") + 1, "line")
-        yield Line(text=f"{_name(row)}, {number}:")
+        yield Line(text="", lead=f"{_name(row)}, {number}:")
         yield from lines_of(row.text, indent="  ")
     else:
-        yield from lines_of(f"{_name(row)}: {row.text}")
+        yield from led(f"{_name(row)}:", row.text)
 
 
 def _name(row: Row) -> str:
-    return f"{row.path or 'value'} ({row.type_name})"
+    return uncramped(f"{row.path or 'value'} ({row.type_name})")

@@ -4,48 +4,47 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
 from signoff.mail.marks import REPLY_LINE
-from signoff.mail.page import Button, Line, Page, Part, Said, Section, harmless, shown
+from signoff.mail.page import (
+    Button,
+    Fact,
+    Line,
+    Look,
+    Page,
+    Part,
+    Said,
+    Section,
+    harmless,
+    shown,
+)
+from signoff.mail.styles import (
+    BOX,
+    BUTTONS,
+    DESK,
+    FAINT,
+    INK,
+    MONO,
+    PAPER,
+    RULE,
+    SANS,
+    STYLE,
+    TINTS,
+    TONES,
+)
 from signoff.model.request import Tone
 
-TONES: Final[dict[Tone, str]] = {
-    "slate": "#64748b",
-    "amber": "#b45309",
-    "red": "#b91c1c",
-    "emerald": "#047857",
-    "blue": "#1d4ed8",
-}
-"""The colour of each tone's edge; the tone's name stands in the line as well."""
-
-_PAPER: Final = "#fcfcfd"
-_INK: Final = "#1b1f24"
-_FAINT: Final = "#525b66"
-_BOX: Final = "#f1f3f5"
-_RULE: Final = "#c3c9d0"
-_DARK_PAPER: Final = "#16191d"
-_DARK_INK: Final = "#e7e9ec"
-_DARK_FAINT: Final = "#a9b1ba"
-_DARK_BOX: Final = "#23282e"
-
-_SANS: Final = "font-family:Segoe UI,Helvetica,Arial,sans-serif;"
-_MONO: Final = "font-family:Consolas,Menlo,monospace;"
-
-# Outlook on the web marks what it recolours with data-ogsc; it reads no media query.
-_DARK_RULES: Final = (
-    (".paper", f"background-color:{_DARK_PAPER} !important;color:{_DARK_INK} !important;"),
-    (".faint", f"color:{_DARK_FAINT} !important;"),
-    (".box", f"background-color:{_DARK_BOX} !important;color:{_DARK_INK} !important;"),
+_TABLE: Final = '<table role="presentation" cellpadding="0" cellspacing="0" border="0" width="100%"'
+_BREAK: Final = "<br />\n"
+_H2: Final = '<h2 style="margin:28px 0 8px;font-size:18px;line-height:24px;font-weight:bold;">'
+_KEY: Final = (
+    f'<td class="faint edge" width="36%" style="border-top:1px solid {RULE};color:{FAINT};">'
 )
-_STYLE: Final = (
-    ":root{color-scheme:light dark;supported-color-schemes:light dark;}\n"
-    "@media (prefers-color-scheme:dark){\n"
-    + "\n".join(f"{selector}{{{rules}}}" for selector, rules in _DARK_RULES)
-    + "\n}\n"
-    + "\n".join(f"[data-ogsc] {selector}{{{rules}}}" for selector, rules in _DARK_RULES)
-)
+_VALUE: Final = f'<td class="edge" style="border-top:1px solid {RULE};{MONO}">'
+_WIDE: Final = f'<td class="edge" colspan="2" style="border-top:1px solid {RULE};{MONO}">'
 
 
 def html_of(page: Page) -> str:
@@ -64,21 +63,26 @@ def html_of(page: Page) -> str:
 <meta name="supported-color-schemes" content="light dark" />
 <title>{title}</title>
 <style>
-{_STYLE}
+{STYLE}
 </style>
 </head>
-<body class="paper" style="margin:0;padding:0;background-color:{_PAPER};color:{_INK};">
+<body class="desk" style="margin:0;padding:0;background-color:{DESK};color:{INK};">
 <div style="display:none;max-height:0;overflow:hidden;">{_line(page.summary, page.words)}</div>
-<table role="presentation" cellpadding="0" cellspacing="0" border="0" width="100%">
+{_TABLE} class="desk" bgcolor="{DESK}" style="background-color:{DESK};">
 <tr>
-<td align="center" style="padding:16px;">
+<td align="center" style="padding:12px 8px 24px;">
 <table role="presentation" cellpadding="0" cellspacing="0" border="0" width="600" \
 style="width:100%;max-width:600px;">
 <tr>
-<td class="paper" dir="ltr" align="left" style="background-color:{_PAPER};color:{_INK};\
-{_SANS}font-size:16px;line-height:24px;word-break:break-word;">
-<p class="faint" style="margin:0 0 16px;color:{_FAINT};">{first}</p>
-<h1 style="margin:0 0 16px;font-size:24px;line-height:30px;">{heading}</h1>
+<td class="aside" dir="ltr" align="left" style="padding:0 8px 12px;color:{FAINT};{SANS}\
+font-size:16px;line-height:24px;">{first}</td>
+</tr>
+<tr>
+<td class="paper" dir="ltr" align="left" bgcolor="{PAPER}" style="padding:24px 20px;\
+background-color:{PAPER};color:{INK};{SANS}font-size:16px;line-height:24px;word-break:break-word;\
+border:1px solid {RULE};border-top:6px solid {TONES[page.tone]};">
+<h1 style="margin:0 0 16px;font-size:26px;line-height:32px;font-weight:bold;">{heading}</h1>
+{_head(page)}
 {body}
 </td>
 </tr>
@@ -92,84 +96,169 @@ style="width:100%;max-width:600px;">
 
 
 def shown_lines(page: Page) -> Iterator[str]:
-    """Yield the lines that a reader of the HTML sees, unfolded and without markup."""
-    texts = [page.title, page.summary, REPLY_LINE, page.heading]
+    """
+    Yield the lines that a reader of the HTML sees, unfolded and without markup.
+
+    A row of a table comes twice: cell by cell, and as the one line that most mail programs
+    make of it.
+    """
+    texts = [page.title, page.summary, REPLY_LINE, page.heading, *map(str, page.head)]
     for section in page.sections:
-        texts += [section.title, *(_said(part) for part in section.parts)]
+        texts += [section.title, *(line for part in section.parts for line in _read(part))]
     for text in texts:
         yield harmless(shown(text), page.words)
 
 
 def html_bytes(line: Line) -> int:
-    """Return how many bytes a line takes in HTML, with a box of its own if it has a tone."""
-    alone = _rows([line], frozenset()) if line.tone is None else _box([line], frozenset())
-    return len(f"{alone}<br />\n".encode())
+    """Return how many bytes a line takes in HTML at the most, as a row or in a box of its own."""
+    alone = _inner(line, frozenset()) + _BREAK
+    if line.lead:
+        alone = max(_row([line], frozenset()), _box([line], frozenset()), key=len) + "\n"
+    return len(alone.encode())
 
 
-def _said(part: Part) -> str:
-    if isinstance(part, Button):
-        return part.label
-    return part.text if isinstance(part, Said) else str(part)
+def _read(part: Part) -> Iterator[str]:
+    match part:
+        case Button():
+            yield from filter(None, (part.label, part.note))
+        case Said():
+            yield from () if part.only == "text" else (part.text,)
+        case Line() if part.lead:
+            value = str(Line(text=part.text, gutter=part.gutter))
+            yield from (
+                str(part),
+                _bare(part.lead),
+                value,
+                f"{_bare(part.lead)} {value}",
+                part.lead,
+            )
+        case _:
+            yield str(part)
+
+
+def _bare(lead: str) -> str:
+    """Return a lead as the cell of a table that needs no colon."""
+    return lead.removesuffix(":")
+
+
+def _head(page: Page) -> str:
+    if not page.head:
+        return ""
+    lines = _BREAK.join(_fact(fact, page.words) for fact in page.head)
+    return _panel(lines, tone=page.tone)
+
+
+def _fact(fact: Fact, words: frozenset[str]) -> str:
+    whole = _line(str(fact), words)
+    value = _escaped(f": {fact.value}")
+    return whole.replace(value, f": <strong>{value[2:]}</strong>", 1)
 
 
 def _section(section: Section, words: frozenset[str]) -> str:
     parts = [
         block
         for kind, group in groupby(section.parts, key=type)
-        for block in _blocks(kind, list(group), words)
+        for block in _blocks(kind, list(group), section.look, words)
     ]
     title = _line(section.title, words)
-    return "\n".join(
-        [
-            '<h2 style="margin:24px 0 8px;font-size:18px;line-height:24px;">' + title + "</h2>",
-            *parts,
-        ]
-    )
+    if section.look == "quiet":
+        parts = [f'<div class="faint" style="color:{FAINT};">\n{part}\n</div>' for part in parts]
+    return "\n".join([f"{_H2}{title}</h2>", *parts])
 
 
-def _blocks(kind: type[Part], parts: Sequence[Part], words: frozenset[str]) -> Iterator[str]:
+def _blocks(
+    kind: type[Part], parts: Sequence[Part], look: Look, words: frozenset[str]
+) -> Iterator[str]:
     if kind is Line:
-        yield _box([part for part in parts if isinstance(part, Line)], words)
+        lines = [part for part in parts if isinstance(part, Line)]
+        yield _rows(lines, words) if look == "rows" else _boxes(lines, look, words)
     for part in parts:
-        if isinstance(part, Said):
+        if isinstance(part, Said) and part.only != "text":
             yield f'<p style="margin:0 0 8px;">{_line(part.text, words)}</p>'
+        elif isinstance(part, Fact):
+            yield f'<p style="margin:0 0 8px;">{_fact(part, words)}</p>'
         elif isinstance(part, Button):
             yield _button(part, words)
 
 
-def _box(lines: Sequence[Line], words: frozenset[str]) -> str:
-    """Show lines of others in boxes: one for each run of lines of the same tone."""
-    return "\n".join(
-        f'<div class="box" style="margin:0 0 8px;padding:8px 12px;background-color:{_BOX};'
-        f"color:{_INK};border:1px solid {_RULE};border-left:4px solid {edge};"
-        f'{_MONO}unicode-bidi:isolate;">\n{_rows(list(group), words)}\n</div>'
-        for edge, group in groupby(lines, key=_edge)
-    )
-
-
-def _edge(line: Line) -> str:
-    return _RULE if line.tone is None else TONES[line.tone]
+def _items(lines: Sequence[Line]) -> Iterator[list[Line]]:
+    """Yield lines with a lead together with those that go on with them."""
+    item: list[Line] = []
+    for line in lines:
+        if item and line.lead:
+            yield item
+            item = []
+        item.append(line)
+    yield item
 
 
 def _rows(lines: Sequence[Line], words: frozenset[str]) -> str:
-    return "<br />\n".join(_line(str(line), words) for line in lines)
+    """Show lines as a table: a value beside its name, a longer text below it."""
+    rows = "\n".join(_row(item, words) for item in _items(lines))
+    return (
+        '<table role="presentation" cellpadding="8" cellspacing="0" border="0" width="100%" '
+        f'class="box edge" bgcolor="{BOX}" style="background-color:{BOX};color:{INK};'
+        f'border:1px solid {RULE};border-top:0;unicode-bidi:isolate;">\n{rows}\n</table>'
+    )
+
+
+def _row(item: Sequence[Line], words: frozenset[str]) -> str:
+    first, *rest = item
+    if first.lead and first.text and not rest:
+        value = Line(text=first.text, gutter=first.gutter)
+        key = _line(_bare(first.lead), words)
+        return f'<tr valign="top">{_KEY}{key}</td>\n{_VALUE}{_line(str(value), words)}</td></tr>'
+    name = f'<span class="faint" style="color:{FAINT};{SANS}">{_line(first.lead, words)}</span>'
+    lines = [name, *([_inner(replace(first, lead=""), words)] if first.text else [])]
+    lines += [_inner(line, words) for line in rest]
+    return f"<tr>{_WIDE}{_BREAK.join(lines if first.lead else lines[1:])}</td></tr>"
+
+
+def _boxes(lines: Sequence[Line], look: Look, words: frozenset[str]) -> str:
+    """Show lines in one box, or in a box for each that has a lead."""
+    items = _items(lines) if look == "boxes" else [lines]
+    return "\n".join(_box(item, words) for item in items)
+
+
+def _box(lines: Sequence[Line], words: frozenset[str]) -> str:
+    return _panel(_BREAK.join(_inner(line, words) for line in lines), tone=lines[0].tone)
+
+
+def _panel(inner: str, *, tone: Tone | None) -> str:
+    """Return a padded cell with a coloured left edge, which Word's renderer can do too."""
+    paper, edge = (TINTS[tone], TONES[tone]) if tone else (BOX, RULE)
+    return (
+        f'{_TABLE} style="margin:0 0 8px;"><tr><td class="box {tone or "edge"}" bgcolor="{paper}" '
+        f'style="padding:10px 14px;background-color:{paper};color:{INK};'
+        f'border-left:4px solid {edge};unicode-bidi:isolate;">\n{inner}\n</td></tr></table>'
+    )
+
+
+def _inner(line: Line, words: frozenset[str]) -> str:
+    """Return a line with its lead emphasised."""
+    whole, lead = _line(str(line), words), _escaped(line.lead)
+    return whole.replace(lead, f"<strong>{lead}</strong>", 1) if lead else whole
 
 
 def _button(button: Button, words: frozenset[str]) -> str:
-    """Return a padded cell with a link, 50 pixels high: what Word's renderer can do too."""
+    """Return a padded cell with a link that fills it: a large target, in Word's renderer too."""
+    ink, paper, edge = BUTTONS[button.look]
+    note = f"<br />\n{_line(button.note, words)}" if button.note else ""
     return (
-        '<table role="presentation" cellpadding="0" cellspacing="0" border="0" '
-        'style="margin:0 0 12px;"><tr>'
-        f'<td class="box" bgcolor="{_BOX}" style="background-color:{_BOX};'
-        f'border:2px solid {_FAINT};">'
-        f'<a class="box" href="{html.escape(button.href)}" style="display:block;'
-        f"padding:11px 20px;color:{_INK};font-size:16px;line-height:24px;"
-        f'font-weight:bold;text-decoration:none;">{_line(button.label, words)}</a>'
+        f'{_TABLE} style="margin:0 0 12px;"><tr>'
+        f'<td class="{button.look}" align="center" bgcolor="{paper}" style="background-color:{paper};'
+        f'border:2px solid {edge};border-radius:6px;mso-padding-alt:12px 20px;">'
+        f'<a class="{button.look}" href="{html.escape(button.href)}" style="display:block;'
+        f"padding:12px 20px;color:{ink};{SANS}font-size:16px;line-height:24px;"
+        f'text-decoration:none;"><strong>{_line(button.label, words)}</strong>{note}</a>'
         "</td></tr></table>"
     )
 
 
 def _line(text: str, words: frozenset[str]) -> str:
     """Escape a line, and keep every blank of a run of them."""
-    escaped = html.escape(harmless(shown(text), words), quote=False)
-    return escaped.replace("  ", " &#160;")
+    return _escaped(harmless(shown(text), words))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(shown(text), quote=False).replace("  ", " &#160;")

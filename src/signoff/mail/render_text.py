@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from signoff.mail.marks import REPLY_LINE
-from signoff.mail.page import MORE, Button, Line, Page, Said, Section, harmless, shown
+from signoff.mail.page import MORE, Fact, Line, Page, Part, Said, Section, harmless, shown
 
 WIDTH: Final = 72
 """The longest line of a text part, so that it can be quoted a few times within 80 columns."""
@@ -24,7 +24,10 @@ def text_of(page: Page, *, reply_line: bool = True) -> str:
         reply_line: Whether it begins with the line that an answer goes above.
     """
     lines = [REPLY_LINE, ""] if reply_line else []
-    lines += [*_wrapped(page.heading), "", *_sections(page.sections)]
+    lines += [*_wrapped(page.heading), ""]
+    if page.head:
+        lines += [*(line for part in page.head for line in _part(part)), ""]
+    lines += _sections(page.sections)
     return _joined(lines, page.words)
 
 
@@ -45,9 +48,11 @@ def _sections(sections: Sequence[Section]) -> Iterator[str]:
         yield ""
 
 
-def _part(part: Said | Line | Button) -> Iterator[str]:
+def _part(part: Part) -> Iterator[str]:
     if isinstance(part, Said):
-        yield from _wrapped(part.text)
+        yield from () if part.only == "html" else _wrapped(part.text)
+    elif isinstance(part, Fact):
+        yield from _wrapped(str(part))
     elif isinstance(part, Line):
         yield from _folded(part)
 

@@ -120,7 +120,7 @@ def _read(request: Request, typed: str, words: str = "") -> tuple[str, str] | No
 def _page(outgoing: Outgoing) -> Page:
     how_to = _how_to(outgoing)
     if outgoing.delivery.kind == "request":
-        return whole_request(outgoing.request, how_to=how_to)
+        return whole_request(outgoing.request, how_to=how_to, earlier=outgoing.earlier)
     return page_of(outgoing, how_to=how_to)
 
 

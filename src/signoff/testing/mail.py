@@ -27,7 +27,8 @@ class MemoryMail(Notifier, Inbox):
     Mails are composed and replies are read exactly as with real servers.
 
     Attributes:
-        sent: The mails that went out, oldest first.
+        sent: The mails that went out, oldest first; each with the envelope's sender in
+            `Return-Path`, as a server notes it on delivery.
         put_away: The ids of the messages that were handled.
         failed: The ids of the messages that could not be handled.
         error: While set, raised by every `send`.
@@ -82,7 +83,9 @@ class MemoryMail(Notifier, Inbox):
         if self.error is not None:
             raise self.error
         who = self.correspondence
-        identity = message_id(outgoing.delivery.delivery_id, who.sender.rpartition("@")[2])
+        identity = message_id(
+            outgoing.delivery.delivery_id, who.sender.rpartition("@")[2], token=outgoing.token
+        )
         raw = compose(
             outgoing,
             sender=who.sender,
@@ -92,6 +95,8 @@ class MemoryMail(Notifier, Inbox):
             now=outgoing.delivery.not_before,
         )
         parsed = email.message_from_bytes(raw, policy=email.policy.default)
+        envelope = outgoing.bounce_token and reply_address(who.reply_to, outgoing.bounce_token)
+        parsed["Return-Path"] = f"<{envelope}>"
         self.sent.append(parsed)
         return identity
 
@@ -130,6 +135,48 @@ class MemoryMail(Notifier, Inbox):
         quoted = "\n".join(f"> {line}" for line in body.get_content().splitlines())
         answer.set_content(f"{text}\n\nOn Monday, {mail['From']} wrote:\n{quoted}\n")
         raw = answer.as_bytes()
+        self.receive(raw)
+        return raw
+
+    def bounce(self, mail: EmailMessage, *, status: str = "5.1.1", action: str = "failed") -> bytes:
+        """
+        Report to a sent mail's own envelope sender that it did not arrive; return the raw report.
+
+        Args:
+            mail: One of `sent`.
+            status: The enhanced status code.
+            action: What the server says that it did: ``failed`` or ``delayed``.
+
+        Source: RFC 3464 (its form).
+        """
+        report = (
+            "Return-Path: <>",
+            "From: Mail Delivery System <MAILER-DAEMON@signoff.example>",
+            f"To: {str(mail['Return-Path']).strip('<>')}",
+            "Subject: Undelivered Mail Returned to Sender",
+            "Auto-Submitted: auto-replied",
+            f"Message-ID: <report-{len(self._incoming)}@signoff.example>",
+            'Content-Type: multipart/report; report-type=delivery-status; boundary="report"',
+            "",
+            "--report",
+            "",
+            "This is the mail system at signoff.example.",
+            "--report",
+            "Content-Type: message/delivery-status",
+            "",
+            "Reporting-MTA: dns; signoff.example",
+            "",
+            f"Final-Recipient: rfc822; {mail['To']}",
+            f"Action: {action}",
+            f"Status: {status}",
+            f"Diagnostic-Code: smtp; 550 {status} <{mail['To']}>: not delivered",
+            "--report",
+            "Content-Type: message/rfc822",
+            "",
+            mail.as_string(),
+            "--report--",
+        )
+        raw = "\n".join(report).encode()
         self.receive(raw)
         return raw
 
