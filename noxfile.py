@@ -39,6 +39,32 @@ def install(session: nox.Session, *groups: str) -> None:
     session.install("-e", ".[all,testing]", *nox.project.dependency_groups(PROJECT, *groups))
 
 
+def install_servers(session: nox.Session) -> None:
+    """Install Dovecot and Postfix, for the tests that start them, where that is ours to do; start nothing."""
+    if all(Path("/usr/sbin", name).exists() for name in ("dovecot", "postfix")):
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        session.warn("Dovecot and Postfix are not installed: the tests over them are skipped.")
+        return
+    # Debian asks this file whether it may start what it has installed.
+    policy = Path("/usr/sbin/policy-rc.d")
+    is_ours = not policy.exists()
+    if is_ours:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    packages = ["dovecot-imapd", "postfix"]
+    quietly = {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+            # Without a network apt fails with 100, and the tests say what is missing.
+            session.run(
+                "apt-get", "-qq", *command, env=quietly, external=True, success_codes=[0, 100]
+            )
+    finally:
+        if is_ours:
+            policy.unlink()
+
+
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Check everything: lint, types, docs, the suite; with arguments, pytest alone with them."""
@@ -86,6 +112,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def suite(session: nox.Session) -> None:
     """Run the suite on the Python at hand, and measure its coverage."""
+    install_servers(session)
     install(session, "tests")
     if session.posargs:
         session.run("pytest", *session.posargs)

@@ -238,7 +238,7 @@ class Worker:
         while True:
             try:
                 await self.poll_inbox(inbox)
-                await inbox.wait_for_news(interval)
+                await self._wait_for_news(inbox)
             except InboxError as error:
                 failures += 1
                 await anyio.sleep(_rest(error, failures, interval))
@@ -249,6 +249,14 @@ class Worker:
                 failures = 0
 
     # The inbox.
+
+    async def _wait_for_news(self, inbox: Inbox) -> None:
+        try:
+            await inbox.wait_for_news(inbox.poll_interval_seconds)
+        except InboxError as error:
+            # No failure of the inbox yet: servers and routers end silent connections.
+            _log.info("inbox %s: the wait for news broke off: %s", inbox.name, error)
+            raise
 
     async def poll_inbox(self, inbox: Inbox) -> int:
         """

@@ -102,7 +102,7 @@ async def test_with_implicit_tls_the_mailbox_is_read(
 async def test_a_certificate_that_nobody_trusts_ends_the_connection(
     mail_server: MailServer, tls: str
 ) -> None:
-    """By default the system's authorities decide, and the test's certificate is none of theirs."""
+    """Requirement 5: the system's authorities decide, and the test's certificate is none of theirs."""
     port = mail_server.tls_port if tls == "implicit" else mail_server.port
 
     async with open_inbox(mail_server, tls=tls, port=port) as inbox:

@@ -24,7 +24,7 @@ def anyio_backend(transport: str) -> str:
 
 
 class TestIMAPInbox(InboxContract):
-    """What `InboxContract` says, of an inbox over both transports."""
+    """Requirement 1: what `InboxContract` says, of an inbox over both transports."""
 
     @pytest.fixture
     async def inbox(self, mail_server: MailServer) -> AsyncIterator[Inbox]:

@@ -103,14 +103,14 @@ def rows(*rows: bytes) -> bytes:
 async def test_a_message_is_read_however_the_server_says_it(
     peer: Peer, answer: bytes, expected: list[bytes]
 ) -> None:
-    """Items in any order and beside others, literals and quoted strings, news in between."""
+    """Requirement 2: items in any order, literals and quoted strings, news in between."""
     peer.script["BODIES"] = answer
 
     assert await fetched(peer) == expected
 
 
 async def test_every_byte_may_come_alone(peer: Peer) -> None:
-    """A network splits what it carries wherever it likes."""
+    """Requirement 2: a network splits what it carries wherever it likes."""
     peer.in_single_bytes = True
 
     assert await fetched(peer) == [b"abc"]
@@ -199,7 +199,7 @@ async def test_only_new_uids_are_taken_from_a_search(
 
 
 async def test_ten_thousand_rows_are_read(peer: Peer) -> None:
-    """A long search and a flood of news are no trouble."""
+    """Requirement 2: a long search and a flood of news are no trouble, all in one read."""
     found = range(5, 5_005)
     peer.script["UID SEARCH"] = (
         b"* SEARCH " + b" ".join(b"%d" % uid for uid in found) + b"\r\nTAG OK done\r\n"
@@ -212,6 +212,27 @@ async def test_ten_thousand_rows_are_read(peer: Peer) -> None:
 
     assert [one.raw for one in batch.messages] == [b"abc"]
     assert (batch.mark, batch.more) == ("7:54", True)
+
+
+@pytest.mark.parametrize("mark", ["7:50000", None], ids=["at each poll", "at the first look"])
+async def test_fifty_thousand_other_mails_cost_nothing(peer: Peer, mark: str | None) -> None:
+    """As many commands, and as many bytes but for the digits, as an empty mailbox."""
+    costs: list[tuple[int, int]] = []
+    for mails in (0, 50_000):
+        peer.script["SELECT"] = (
+            b"* %d EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 50001] next\r\n" % mails
+        ) + OK
+        peer.script["UID SEARCH"] = b"* SEARCH%s\r\n" % (b" 50000" if mails and mark else b"") + OK
+        async with open_inbox(peer) as inbox:
+            await inbox.fetch("7:50000")
+            before = len(peer.heard), peer.said
+            batch = await inbox.fetch(mark)
+            costs.append((len(peer.heard) - before[0], peer.said - before[1]))
+        assert (list(batch.messages), batch.mark, batch.more) == ([], "7:50000", False)
+
+    (commands, few), (as_many, more) = costs
+    assert commands == as_many == 2
+    assert more - few < 20
 
 
 async def test_at_first_use_the_search_is_for_the_last_two_days(peer: Peer) -> None:
@@ -315,7 +336,7 @@ async def test_a_server_that_knows_us_already_is_an_error(peer: Peer) -> None:
 
 @pytest.mark.parametrize("position", range(len(b"* 1 FETCH (UID 5 BODY[]<0> {3}\r\nabc)\r\n")))
 async def test_a_connection_may_end_within_any_answer(peer: Peer, position: int) -> None:
-    """Half a message is none, wherever it ends."""
+    """Requirement 2: half a message is none, wherever it ends."""
     answer = b"* 1 FETCH (UID 5 BODY[]<0> {3}\r\nabc)\r\n"
     peer.script["BODIES"] = peer.hang_up_after(answer[:position])
 
@@ -401,7 +422,7 @@ async def test_a_server_may_greet_late(peer: Peer) -> None:
 async def test_a_call_without_an_answer_ends_and_the_next_one_connects_anew(
     peer: Peer, command: str
 ) -> None:
-    """An answer that comes late could be taken for that of the next call."""
+    """Requirement 2: an answer that comes late could be taken for that of the next call."""
     answer = peer.script[command]
     assert isinstance(answer, bytes)
     peer.script[command] = [b"* OK patience\r\n", answer]
@@ -418,7 +439,7 @@ async def test_a_call_without_an_answer_ends_and_the_next_one_connects_anew(
 
 
 async def test_a_connection_that_fell_silent_is_replaced_within_the_poll(peer: Peer) -> None:
-    """A router that forgot the connection is no error, as long as a new one works."""
+    """Requirement 3: a router that forgot the connection is no error, if a new one works."""
     selected = peer.script["SELECT"]
     assert isinstance(selected, bytes)
     peer.script["SELECT"] = [selected, b"", selected]
@@ -433,7 +454,7 @@ async def test_a_connection_that_fell_silent_is_replaced_within_the_poll(peer: P
 
 @pytest.mark.parametrize("command", ["CAPABILITY", "LOGIN", "UID SEARCH"])
 async def test_a_cancelled_fetch_leaves_no_connection(peer: Peer, command: str) -> None:
-    """The caller leaves at once; the thread that still waits is woken and ends."""
+    """Requirement 2: the caller leaves at once, and whatever still waits is woken and ends."""
     peer.script[command] = b""
 
     async with open_inbox(peer) as inbox:
@@ -641,7 +662,7 @@ async def test_no_secret_gets_into_errors_logs_or_output(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not even when the server repeats what it heard, logs are at DEBUG and imaplib prints all."""
+    """Requirement 5: not even if the server repeats it, logs are at DEBUG and imaplib prints all."""
     monkeypatch.setattr(imaplib, "Debug", 5)
     caplog.set_level(logging.DEBUG)
     spoken = PASSWORD if way == "password" else "ya29.secret"
@@ -658,7 +679,7 @@ async def test_no_secret_gets_into_errors_logs_or_output(
 
 
 async def test_without_starttls_nobody_hears_the_password(peer: Peer) -> None:
-    """Who takes the word out of the server's offer gets nothing."""
+    """Requirement 5: who takes the word out of the server's offer gets nothing."""
     error = await error_of(peer, tls="starttls")
 
     assert "offers no STARTTLS" in str(error)
@@ -674,7 +695,7 @@ async def test_without_starttls_nobody_hears_the_password(peer: Peer) -> None:
     ],
 )
 async def test_starttls_is_all_or_nothing(peer: Peer, answer: bytes, words: str) -> None:
-    """Refused, or with something slipped in before TLS: there is no login."""
+    """Requirement 5: refused, or with something slipped in before TLS: there is no login."""
     peer.script["CAPABILITY"] = b"* CAPABILITY IMAP4rev1 STARTTLS\r\n" + OK
     peer.script["STARTTLS"] = answer
 

@@ -135,7 +135,7 @@ async def test_without_news_the_wait_ends_in_time(peer: Peer) -> None:
 async def test_an_idle_is_renewed_after_five_minutes_at_the_latest(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long the poll interval is."""
+    """Requirement 3: however long the poll interval is."""
     waited: list[float] = []
     async with open_inbox(peer, poll_interval=timedelta(hours=1)) as inbox:
         transport = inbox._line().transport
@@ -155,7 +155,7 @@ async def test_an_idle_is_renewed_after_five_minutes_at_the_latest(
 
 @pytest.mark.parametrize("command", ["UID SEARCH", "SIZES", "BODIES"])
 async def test_news_inside_another_answer_is_not_lost(peer: Peer, command: str) -> None:
-    """The server tells of a message once, in whatever answer; IDLE would never repeat it."""
+    """Requirement 3: a server tells of a message once, in whatever answer; IDLE never repeats it."""
     usual = peer.script[command]
     assert isinstance(usual, bytes)
     peer.script[command] = b"* 4 EXISTS\r\n" + usual
@@ -180,7 +180,7 @@ async def test_news_while_messages_are_put_away_is_not_lost(peer: Peer) -> None:
 async def test_a_message_that_came_in_before_the_mailbox_was_opened_again_is_not_lost(
     peer: Peer,
 ) -> None:
-    """Opening tells only how many there are; the next UID tells that one came in."""
+    """Requirement 3: opening tells how many there are; the next UID tells that one came in."""
     peer.script["SELECT"] = [SELECTED % 10, SELECTED % 11]
 
     async with open_inbox(peer) as inbox:
@@ -342,17 +342,17 @@ async def cause_when_idling(peer: Peer, cause: Callable[[Peer], None]) -> None:
     ],
 )
 async def test_an_oddity_in_a_wait_ends_the_connection(peer: Peer, push: bytes, words: str) -> None:
-    """The wait is over at once, with an error, and the next fetch connects anew."""
+    """Requirement 2: the wait is over at once, with an error, and the next fetch connects anew."""
     assert words in str(await broken(peer, lambda peer: peer.push(push)))
 
 
 async def test_a_connection_that_ends_in_a_wait_is_noticed_at_once(peer: Peer) -> None:
-    """No deadline has to pass, and no push to come."""
+    """Requirement 2: no deadline has to pass, and no push to come."""
     assert "hung up" in str(await broken(peer, lambda peer: peer.vanish()))
 
 
 async def test_a_connection_that_died_unnoticed_ends_with_the_wait(peer: Peer) -> None:
-    """No answer to the end of the IDLE within the deadline: the server is gone."""
+    """Requirement 2: no answer to the end of the IDLE within the deadline: the server is gone."""
     peer.script["DONE"] = b""
 
     error = await broken(peer, lambda peer: peer.push(b"* 4 EXISTS\r\n"), timeout=SOON)
@@ -406,7 +406,7 @@ async def test_a_cancelled_wait_leaves_no_connection(peer: Peer) -> None:
 
 
 async def test_a_late_answer_meets_nobody(peer: Peer) -> None:
-    """It arrives for a connection that was given up, and raises nowhere."""
+    """Requirement 2: it arrives for a connection that was given up, and raises nowhere."""
     usual = peer.script["UID SEARCH"]
     assert isinstance(usual, bytes)
 
@@ -446,7 +446,7 @@ async def test_a_delivered_mail_ends_the_wait(mail_server: MailServer) -> None:
 async def test_a_mail_delivered_while_the_server_was_away_is_found(
     mail_server: MailServer,
 ) -> None:
-    """The session is killed in the middle of a wait; what came in meanwhile is above the mark."""
+    """Requirement 3: the session is killed in a wait; what came in meanwhile is above the mark."""
     mail = b"From: ann@acme.example\r\n\r\nhello\r\n"
     async with aclosing(IMAPInbox(**settings(mail_server))) as inbox:
         mark = (await inbox.fetch(None)).mark

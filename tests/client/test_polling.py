@@ -66,12 +66,12 @@ async def served(mail: Watched) -> list[float]:
 
 
 async def test_the_inbox_is_polled_at_its_interval() -> None:
-    """The first time at once, and then with a rest each time."""
+    """Requirement 3: the first time at once, and then with a rest each time, news or not."""
     assert await served(Watched(None, None, None)) == [INTERVAL] * 3
 
 
 async def test_after_an_error_the_inbox_is_soon_tried_again() -> None:
-    """First after a second at the most, then after twice as long, never after more than an interval."""
+    """Requirement 3: after a second at the most, then after twice as long, at last an interval."""
     hung_up = InboxError("the server hung up")
 
     *rests, last = await served(Watched(*[hung_up] * 9, None))

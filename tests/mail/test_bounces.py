@@ -29,6 +29,7 @@ EXPECTED: dict[str, tuple[str, str, str] | None] = {
     "not-a-vacation": None,
     "not-an-out-of-office": None,
     "postfix-delayed": ("delayed", "4.7.1", "Greylisted"),
+    "postfix-real": ("failed", "5.1.1", "there is no such mailbox"),
     "postfix-given-up": ("failed", "4.4.1", "Connection timed out"),
     "postfix-unknown-user": ("failed", "5.1.1", "User unknown in virtual mailbox table"),
     "qmail": ("failed", "5.1.1", "Sorry, no mailbox here by that name."),
