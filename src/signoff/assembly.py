@@ -155,7 +155,7 @@ class Machinery:
             self._setup.store,
             names=self.executor.names(),
             fared=self.outbox.health,
-            inbox=self.worker.inbox_health if self._setup.inbox is not None else None,
+            inbox=self.worker.how_the_inbox_fares() if self._setup.inbox is not None else None,
             weaknesses=self.weaknesses(),
         )
 

@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -48,12 +48,15 @@ class InboxHealth:
         last_error: What it last ran into.
         last_error_at: When.
         set_aside: How many messages could not be handled and were put away for a person.
+        ignored: How many messages decided nothing and were answered by nothing, by reason:
+            without a token, of machines.
     """
 
     last_success: datetime | None = None
     last_error: str = ""
     last_error_at: datetime | None = None
     set_aside: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,10 @@ class Worker:
         self._replies = replies
         self._tries: dict[str, int] = {}
         self.inbox_health = InboxHealth()
+
+    def how_the_inbox_fares(self) -> InboxHealth:
+        """Return how the inbox has fared, with what its messages were ignored for."""
+        return replace(self.inbox_health, ignored=dict(self._replies.ignored))
 
     # In turns.
 

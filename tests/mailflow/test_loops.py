@@ -100,6 +100,9 @@ async def test_automatic_mail_neither_decides_nor_is_answered(desk: Desk, name: 
     assert (request.status, request.version, request.comments) == ("pending", 1, ())
     assert len(desk.mail.sent) == 1
     assert desk.mail.put_away == ["1"]
+    inbox = (await desk.client.health()).inbox
+    assert inbox is not None
+    assert sum(inbox.ignored.values()) == 1
 
 
 @pytest.mark.parametrize("to", ["reply", "bounce", "plain"])
