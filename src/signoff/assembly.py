@@ -112,7 +112,9 @@ class Machinery:
             outbox=self.outbox,
             keeper=self.keeper,
             inbox=setup.inbox,
-            replies=Replies(desk, store=store, keyring=keyring, notifiers=setup.notifiers),
+            replies=Replies(
+                desk, store=store, keyring=keyring, notifiers=setup.notifiers, codec=codec
+            ),
         )
         self.flows = Flows(self.executor, bell, requester=setup.requester)
         self.hitl = Hitl(
