@@ -123,7 +123,7 @@ async def test_the_button_opens_a_reply_with_a_line_for_each_value(desk: Desk) -
     assert "<strong>Reply: change and approve</strong>" in text_of(mail, "html")
     said = " ".join(text_of(mail).split())
     assert 'Reply "approved with changes" - it approves, with other values.' in said
-    assert "These can be changed so: vendor, amount, due, way, urgent." in said
+    assert "Values that can be changed: vendor, amount, due, way, urgent." in said
 
 
 async def test_changed_lines_change_what_runs(desk: Desk) -> None:

@@ -130,7 +130,7 @@ def _with_changes(offer: Offer, reply_to: str, *, subject: str) -> Iterator[Part
         href=whole if len(whole) < _LONGEST_LINK else bare,
         note="opens a reply with the values to change",
     )
-    yield Said(f"These can be changed so: {offer.names}.")
+    yield Said(f"Values that can be changed: {offer.names}.")
 
 
 def _other_text(request: Request) -> str:
