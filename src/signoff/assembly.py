@@ -119,6 +119,7 @@ class Machinery:
                 keyring=keyring,
                 notifiers=setup.notifiers,
                 returns=Returns(desk, self.keeper, store=store, keyring=keyring),
+                codec=codec,
             ),
         )
         self.flows = Flows(self.executor, bell, requester=setup.requester)

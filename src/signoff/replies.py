@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from signoff.codec import Codec
 from signoff.desk import Desk, Via
 from signoff.errors import (
     AlreadyDecidedError,
@@ -26,6 +27,7 @@ from signoff.errors import (
 )
 from signoff.mail.address import reply_address
 from signoff.mail.bounces import read_bounce
+from signoff.mail.editing import MailedEdit, edit_in
 from signoff.mail.incoming import IncomingMail, automatic, parse
 from signoff.mail.payload import reply_code
 from signoff.mail.refusals import Refusal, refusal_note
@@ -79,8 +81,10 @@ class Replies:
         keyring: Keyring,
         notifiers: Mapping[str, Notifier],
         returns: Returns,
+        codec: Codec,
     ) -> None:
         self._desk = desk
+        self._codec = codec
         self._store = store
         self._keyring = keyring
         self._returns = returns
@@ -229,16 +233,15 @@ class Replies:
     async def _act(
         self, reply: Reply, row: TokenRow, request: Request, *, key: str, proof: Proof
     ) -> None:
-        answer = read_answer(
-            reply.first,
-            reply.rest,
-            request.choices or None,
-            risk=request.risk,
-            default_outcome=request.default_outcome,
-        )
+        edit = edit_in(reply, request, self._codec)
+        answer = edit.answer if edit else _answer_in(reply, request)
         refusal = _why_undecided(reply, answer, request, proof)
+        if edit and edit.why and refusal is None:
+            note = refusal_note("edit", line=reply.first, detail=edit.why)
+            await self._refuse(request, row, key=key, note=note)
+            return
         if refusal is None:
-            await self._decide(reply, answer, row, request, key=key, proof=proof)
+            await self._decide(reply, answer, row, request, key=key, proof=proof, edit=edit)
         elif refusal in {"unknown", "not_alone"} and len(request.comments) < COMMENTS_PER_REQUEST:
             notices = await self._explanation(request, row, refusal_note(refusal, line=reply.first))
             remark = Remark(author=row.recipient, text=answer.feedback, channel="email")
@@ -256,6 +259,7 @@ class Replies:
         *,
         key: str,
         proof: Proof,
+        edit: MailedEdit | None,
     ) -> None:
         command = Respond(
             label=answer.outcome or "",
@@ -264,18 +268,21 @@ class Replies:
             channel="email",
             proof=proof,
             seen_digest=row.payload_digest,
+            payload_json=edit.payload_json if edit else None,
+            payload_digest=edit.payload_digest if edit else None,
         )
-        confirmation = Notice(
-            kind="confirmation", recipient=row.recipient, note={"line": reply.first}
-        )
+        note: dict[str, Tree] = {"line": reply.first}
+        if edit:
+            note["changes"] = edit.changes
+        confirmation = Notice(kind="confirmation", recipient=row.recipient, note=note)
         via = Via(token_id=row.token_id, handled=key, notices=(confirmation,))
         try:
             await self._desk.do(request.request_id, command, via=via)
         except DecisionError as error:
             detail = error.reason if isinstance(error, NotAllowedError) else ""
-            note = refusal_note(_reason_of(error), line=reply.first, detail=detail)
+            why = refusal_note(_reason_of(error), line=reply.first, detail=detail)
             newest = await self._desk.load(request.request_id)
-            await self._refuse(newest, row, key=key, note=note)
+            await self._refuse(newest, row, key=key, note=why)
 
     async def _refuse(
         self, request: Request, row: TokenRow, *, key: str, note: Mapping[str, Tree]
@@ -291,17 +298,31 @@ class Replies:
             one for one in await self._store.deliveries(request.request_id) if one.kind == "refusal"
         ]
         same = [
-            one
-            for one in given
-            if (one.recipient, one.note.get("reason")) == (row.recipient, note["reason"])
+            one for one in given if (one.recipient, _gist(one.note)) == (row.recipient, _gist(note))
         ]
         if same or len(given) >= ANSWERS_PER_REQUEST:
             return ()
         return (Notice(kind="refusal", recipient=row.recipient, note=dict(note)),)
 
 
+def _gist(note: Mapping[str, Tree]) -> tuple[Tree, Tree]:
+    """Return what makes two explanations the same; each wrong edit has one of its own."""
+    reason = note.get("reason")
+    return reason, note.get("detail") if reason == "edit" else ""
+
+
 def _proof(inbox: Inbox) -> Proof:
     return "sender" if inbox.trusted_server is None else "authenticated"
+
+
+def _answer_in(reply: Reply, request: Request) -> Answer:
+    return read_answer(
+        reply.first,
+        reply.rest,
+        request.choices or None,
+        risk=request.risk,
+        default_outcome=request.default_outcome,
+    )
 
 
 def _why_undecided(reply: Reply, answer: Answer, request: Request, proof: Proof) -> Refusal | None:

@@ -470,7 +470,8 @@ def test_each_label_has_one_link_that_decodes_to_address_subject_and_body() -> N
         "?subject=Re%3A%20%5BApproval%5D%20Pay%2050%25%20%26%20more%3F%20%231"
         "&body=on%20hold%0D%0A%0D%0A"
     )
-    assert len(found) == 2
+    assert found[2].endswith("&body=approved%20with%20changes%0D%0Avendor%20%3D%20acme%0D%0A%0D%0A")
+    assert len(found) == 3
     url = urlsplit(found[0])
     fields = parse_qs(url.query)
     assert unquote(url.path) == REPLY_TO
@@ -751,14 +752,43 @@ def test_each_reason_of_a_refusal_says_why_and_what_to_do(reason: Refusal) -> No
     assert "{" not in joined
 
 
+def test_a_confirmation_shows_what_was_changed_old_above_new() -> None:
+    """As the note of the delivery keeps it; a note of another form is left out."""
+    changes: Tree = [["amount", "9.00", "8.00"], ["from the future"], "x"]
+    outgoing = an_outgoing(kind="confirmation", note={"line": "ok", "changes": changes})
+    lines = section(text_of(outgoing), "What was changed")
+
+    assert lines == ["| amount, proposed: 9.00", "| amount, changed to: 8.00"]
+    odd = an_outgoing(kind="confirmation", note={"changes": "from the future"})
+    assert "What was changed" not in text_of(odd)
+
+
+def test_a_change_is_offered_where_it_can_be_made_by_reply() -> None:
+    """Not where nothing may be changed, several labels approve, or a code is needed."""
+    long = {"note": "x", "text": "x" * 70_000}
+
+    def offers(request: Request) -> bool:
+        return "Reply: change and approve" in part(a_mail(an_outgoing(request)), "html")
+
+    assert offers(a_request())
+    assert offers(a_request(long))
+    assert not offers(a_request(long, risk="high"))
+    assert not offers(a_request(editable=False))
+    assert not offers(a_request(kind="in_doubt"))
+    assert not offers(a_request(choices=()))
+    assert not offers(a_request(choices=choices(["approved", "approved with changes"])))
+    assert not offers(a_request(["a\nb"]))
+    assert not offers(a_request(hidden=("vendor",)))
+
+
 def test_a_refusal_while_the_request_waits_gives_the_choices_again() -> None:
-    """With reply address and one link per label, as in the first mail."""
+    """With reply address, one link per label and one for changes, as in the first mail."""
     outgoing = an_outgoing(kind="refusal", note=refusal_note("unknown", line="LGTM"))
     message = a_mail(outgoing)
 
     assert message["Reply-To"] == REPLY_TO
     assert 'Reply "approved" - it approves.' in part(message, "plain")
-    assert part(message, "html").count("mailto:") == 3
+    assert part(message, "html").count("mailto:") == 4
 
 
 def test_a_refusal_after_the_end_says_who_decided_what_and_when() -> None:

@@ -34,6 +34,7 @@ from signoff.model.request import Choice, Evidence, Request, Tone
 from signoff.model.values import Tree
 from signoff.ports import Outgoing
 from signoff.rules.outcomes import Meaning, NoMatch, choices, match, normalise
+from signoff.rules.written_edits import APPROVED_WITH_CHANGES
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REPLY_TO: Final = f"approvals+{'ab2cd3ef' * 6}@acme.example"
@@ -128,6 +129,7 @@ def raw_mail(
     note: dict[str, Tree] | None = None,
     text: str = "",
     answerable: bool = True,
+    earlier: tuple[Request, ...] = (),
 ) -> bytes:
     delivery = Delivery(
         delivery_id="dlv_1",
@@ -145,6 +147,7 @@ def raw_mail(
         first_message_id="<dlv_0@acme.example>",
         answerable=answerable,
         elsewhere=text,
+        earlier=earlier,
     )
     return compose(
         outgoing,
@@ -364,6 +367,9 @@ TEMPTING: Final = [
     *("Recorded: the answer", "You need not do anything", "|", "| approved", "|+", "==", "##-"),
     *("Code", "sha256", "needs_revision", "Request req_1", "The request is closed", "a", "Pay"),
     *(REPLY_LINE, "[Approval] approved", "Question =="),
+    *("Reply: approved", "Reply: change and approve", "Values that can be changed", "opens a reply"),
+    *("Choose your answer", "vendor (str)", "vendor", "vendor, proposed", "Earlier answers"),
+    *("[red]", "Answer due", "Answer due: no time is set", "|~", "approved with", "value"),
 ]
 
 
@@ -415,10 +421,11 @@ def test_no_line_of_a_mail_reads_as_an_answer(
     text = data.draw(texts_with(words))
     end = an_end(text) if data.draw(st.booleans()) else None
     request = a_request(text, choices=made, risk=risk, resolution=end, on_expiry=made[0].label)
-    note = refusal_note("unknown", line=text, detail=text)
-    raw = raw_mail(request, kind=kind, note=note, text=text, answerable=answerable)
+    note = refusal_note("unknown", line=text, detail=text) | {"changes": [[text, text, text]]}
+    earlier = (a_request(text, resolution=an_end(text)),)
+    raw = raw_mail(request, kind=kind, note=note, text=text, answerable=answerable, earlier=earlier)
 
-    normalised = {normalise(word) for word in words}
+    normalised = {normalise(word) for word in (*words, APPROVED_WITH_CHANGES)}
     for line in lines_of_mail(raw):
         assert normalise(line) not in normalised
         assert isinstance(match(line, made, risk=risk), NoMatch)

@@ -8,12 +8,15 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from signoff.mail.blocks import ATTACHMENT
+from signoff.mail.editing import Offer, offer_of
 from signoff.mail.page import Button, Part, Said, shown
 from signoff.mail.payload import reply_code
 from signoff.model.request import Choice, Request
 from signoff.ports import Outgoing
+from signoff.rules.written_edits import APPROVED_WITH_CHANGES
 
 _SUBJECT_LENGTH: Final = 60
+_LONGEST_LINK: Final = 1_900
 _MEANS: Final[dict[Literal["approve", "reject", "neutral"], str]] = {
     "approve": "it approves",
     "reject": "it rejects",
@@ -89,6 +92,9 @@ def _by_reply(outgoing: Outgoing, *, reply_to: str, subject: str) -> Iterator[Pa
         for choice in request.choices:
             yield replace(choice_line(choice, verb="Reply"), only="text")
             yield _button(choice, reply_to, subject=subject, code=code)
+        offer = offer_of(request)
+        if offer is not None:
+            yield from _with_changes(offer, reply_to, subject=subject)
         yield Said("What you write below that line goes along as your feedback.")
         yield Said(_other_text(request))
     else:
@@ -108,6 +114,23 @@ def _button(choice: Choice, reply_to: str, *, subject: str, code: str) -> Button
         note=_OPENS[choice.meaning],
         look=choice.meaning,
     )
+
+
+def _with_changes(offer: Offer, reply_to: str, *, subject: str) -> Iterator[Part]:
+    """Say how to approve with changes, and open a reply that holds the values as they are."""
+    yield Said(
+        f'Reply "{APPROVED_WITH_CHANGES}" - it approves, with other values. Below that line '
+        "write a line for each value that changes: its name, an equals sign and the new value.",
+        only="text",
+    )
+    whole = mailto(reply_to, subject=subject, body="\r\n".join((*offer.lines, "", "")))
+    bare = mailto(reply_to, subject=subject, body=f"{APPROVED_WITH_CHANGES}\r\n\r\n")
+    yield Button(
+        label="Reply: change and approve",
+        href=whole if len(whole) < _LONGEST_LINK else bare,
+        note="opens a reply with the values to change",
+    )
+    yield Said(f"Values that can be changed: {offer.names}.")
 
 
 def _other_text(request: Request) -> str:

@@ -48,7 +48,8 @@ def compose(
 
     The note of a delivery says, by kind:
 
-    - ``confirmation``: ``line``, the first line that was read, as it was written.
+    - ``confirmation``: ``line``, the first line that was read, as it was written; ``changes``
+      of the payload, if there were any, see `signoff.mail.editing.MailedEdit`.
     - ``refusal``: see `signoff.mail.refusals.refusal_note`.
     - ``cancelled``: ``reason``, such as ``superseded``.
     - ``undelivered``: ``reason``, why nobody could be told.

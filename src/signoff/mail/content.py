@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from signoff.mail.blocks import ATTACHMENT, Block, fit, moment, name, short
+from signoff.mail.editing import told
 from signoff.mail.history import history
 from signoff.mail.page import (
     Fact,
@@ -163,11 +164,12 @@ def _confirms(outgoing: Outgoing) -> Page:
     by = Said(f"{recorded} - by {name(who)} at {moment(when)}.")
     closed = "The request is closed." if end else "The request still waits for others."
     words = Block(title="Feedback", lines=_texts(feedback), limit=_FEEDBACK_BYTES)
+    changes = told(delivery.note.get("changes"))
     return _short_page(
         request,
         heading=recorded,
         first=Section("What was recorded", (by, *_first_line(outgoing), Said(closed))),
-        blocks=[*([words] if words.lines else []), _question(request)],
+        blocks=[*(block for block in (changes, words) if block.lines), _question(request)],
         tone=_STATUS_TONES.get(request.status, "slate"),
     )
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 from signoff.model.request import Request, Tone
 from signoff.model.values import visible
 from signoff.rules.outcomes import normalise
+from signoff.rules.written_edits import APPROVED_WITH_CHANGES
 
 Gutter = Literal["| ", "|+ ", "|~ "]
 """What a line of somebody else's begins with: a new line, the rest of one, or our remark on it."""
@@ -171,6 +172,8 @@ class Page:
 def answers(request: Request) -> frozenset[str]:
     """Return every answer to `request` as it is compared: labels and aliases, normalised."""
     given = [word for choice in request.choices for word in (choice.label, *choice.aliases)]
+    if given:
+        given.append(APPROVED_WITH_CHANGES)
     return frozenset(normalise(word) for word in given)
 
 
