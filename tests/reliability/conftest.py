@@ -41,6 +41,13 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
 
 
 @pytest.fixture
+def every_store() -> Iterator[dict[str, OpenStore]]:
+    """Yield what opens a store of each kind, by its name, for tests that compare them."""
+    yield STORES
+    _IN_MEMORY.clear()
+
+
+@pytest.fixture
 def tmp_path() -> Iterator[Path]:
     """Yield an empty folder, in memory where the system has that: nobody here pulls the plug."""
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
