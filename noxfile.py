@@ -18,6 +18,8 @@ nox.options.sessions = ["tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PROJECT)
+SHORT = "not slow and not reliability"
+"""What is measured for coverage and runs on every Python."""
 AT_HAND = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -117,21 +119,28 @@ def suite(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("coverage", "run", "-m", "pytest", "-m", "not slow")
+    session.run("coverage", "run", "-m", "pytest", "-m", SHORT)
     session.run("coverage", "report")
     # Measured, what kills workers and crashes at every write would take twice as long.
-    session.run("pytest", "-m", "slow")
+    session.run("pytest", "-m", "slow and not reliability")
 
 
 def suite_on_another_python(session: nox.Session) -> None:
     """Run the suite without its slow tests on another Python."""
     install(session, "tests")
-    session.run("pytest", "-m", "not slow", *session.posargs)
+    session.run("pytest", "-m", SHORT, *session.posargs)
 
 
 for _version, _python in OTHER_PYTHONS.items():
     if _python is not None:
         nox.session(suite_on_another_python, python=_python, name=f"suite-{_version}")
+
+
+@nox.session
+def reliability(session: nox.Session) -> None:
+    """Crash, kill, race and soak for as long as it takes; `-- -k soak` does a part of it."""
+    install(session, "reliability")
+    session.run("pytest", "-m", "reliability", "--durations=10", *session.posargs)
 
 
 @nox.session

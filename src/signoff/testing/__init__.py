@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from signoff.testing.client import TestingClient, client
 from signoff.testing.clock import ManualClock
+from signoff.testing.crash_report import CrashFinding, CrashReport
+from signoff.testing.crashing import crash_everywhere
 from signoff.testing.faulty import FaultyStore
 from signoff.testing.mail import MemoryMail
 from signoff.testing.reviewers import Reviewer
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from signoff.testing.store_contract import StoreContract
 
 __all__ = [
+    "CrashFinding",
+    "CrashReport",
     "FaultyStore",
     "InboxContract",
     "ManualClock",
@@ -28,6 +32,7 @@ __all__ = [
     "StoreContract",
     "TestingClient",
     "client",
+    "crash_everywhere",
 ]
 
 _CONTRACTS = {

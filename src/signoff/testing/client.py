@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ParamSpec, TypeVar, cast, overload
@@ -11,6 +11,7 @@ from signoff.client import Client
 from signoff.errors import ApprovalRejected, DecisionError, Hang
 from signoff.flows.flow import Flow
 from signoff.gates import bind_to, gate_of
+from signoff.model.gate import GateCall
 from signoff.model.policy import Policy
 from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Run
@@ -98,11 +99,9 @@ class TestingClient(Client):
             Exception: What failed the run.
         """
         if isinstance(code, type):
-            run_id = (
-                await self.flows.start(cast("type[Flow[object]]", code), inputs=kwargs)
-            ).run_id
+            run_id = await self._started(cast("type[Flow[object]]", code), kwargs)
         else:
-            run_id = await self._submitted(bind_to(code, args, kwargs))
+            run_id = await self._called(bind_to(code, args, kwargs))
         await self._drive(run_id)
         try:
             return await self._machinery.hosting.result_of((await self._store.run(run_id)).record)
@@ -111,6 +110,12 @@ class TestingClient(Client):
             if spec is None or spec.on_reject == "raise":
                 raise
             return refusal
+
+    async def _started(self, flow: type[Flow[object]], inputs: Mapping[str, object]) -> str:
+        return (await self.flows.start(flow, inputs=inputs)).run_id
+
+    async def _called(self, call: GateCall) -> str:
+        return await self._submitted(call)
 
     async def _drive(self, run_id: str) -> None:
         while True:
