@@ -100,6 +100,8 @@ ALSO = {
     ],
     12: [
         "mail/test_reply.py",
+        "mailflow/test_requirement_12_replies.py",
+        "mailflow/test_requirement_12_hostile.py",
         "mail/test_hostile.py::test_twenty_thousand_hostile_mails_are_read_without_an_error",
     ],
     13: [
@@ -113,8 +115,7 @@ ALSO = {
         "client/test_outbox_ends.py::test_a_delivery_whose_sender_died_is_sent_again_with_the_same_message_id",
     ],
     15: [
-        "mail/test_compose_safety.py::test_all_text_has_contrast_in_light_and_dark",
-        "mail/test_compose_safety.py::test_html_can_be_read_aloud_tapped_and_needs_nothing_from_outside",
+        "mail/test_html_checks.py",
         "mailflow/test_replies.py::test_a_reply_from_another_address_is_explained_to_the_reviewer_alone",
     ],
 }

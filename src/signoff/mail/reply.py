@@ -138,9 +138,14 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
 
 
 def _read(text: str, sent: SentContext, author: str) -> Reply:
-    lines = [_DIRECTION.sub("", line).rstrip() for line in bounded(text)[0].split("\n")]
-    found = _trimmed(_Reading(lines, sent).authored())
-    return Reply(() if found and _is_signature(found, author) else found)
+    written = [line.rstrip() for line in bounded(text)[0].split("\n")]
+    found = _trimmed(_Reading(written, sent).authored())
+    return Reply(() if found and _is_signature(_undirected(found), author) else found)
+
+
+def _undirected(lines: Sequence[str]) -> list[str]:
+    """Return lines without the marks of direction that clients put around names and addresses."""
+    return [_DIRECTION.sub("", line) for line in lines]
 
 
 class _Original:
@@ -184,7 +189,8 @@ class _Reading:
     """One way through the lines of a reply."""
 
     def __init__(self, lines: Sequence[str], sent: SentContext) -> None:
-        self._lines = lines
+        self._written = lines
+        self._lines = _undirected(lines)
         self._original = _Original(sent.lines)
         self._addresses = tuple(
             address.casefold() for address in (sent.from_address, sent.reply_to) if address
@@ -217,7 +223,7 @@ class _Reading:
             elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
                 at += self._is_link(at + 1)
             elif not (self._links_to_us(line) or self._original.takes(line)):
-                found.append(line)
+                found.append(self._written[at])
             at += 1
         return found
 
