@@ -122,3 +122,10 @@ def mutants(session: nox.Session) -> None:
         session.run("mutmut", "results")
     else:
         session.run("python", "tests/mutants/check.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what a pause and a resume cost; on a calm machine, on the disk that counts."""
+    session.install(".")
+    session.run("python", "tests/benchmarks/bench.py", *session.posargs)
