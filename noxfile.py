@@ -163,3 +163,10 @@ def screenshots(session: nox.Session) -> None:
         session.run("apt-get", "install", "-y", "chromium", external=True, silent=True)
     session.install("-e", ".")
     session.run("python", "tests/screenshots/take.py", "docs/_build/screenshots")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what a pause and a resume cost; on a calm machine, on the disk that counts."""
+    session.install(".")
+    session.run("python", "tests/benchmarks/bench.py", *session.posargs)

@@ -57,6 +57,14 @@ class _Formats(_Part):
         return max(part.format for part in parts)
 
 
+def _newest_in(record: Record) -> int:
+    """Return what `_Formats` says of a record, without reading its bytes again."""
+    if not isinstance(record, Request):
+        return record.format
+    parts = (record, record.policy, record.resolution or record, *record.decisions)
+    return max(part.format for part in parts)
+
+
 def encode(record: Stored) -> bytes:
     """
     Return the bytes to store: the whole record as compact JSON, unknown members included.
@@ -81,15 +89,28 @@ def decode(model: type[RecordT], body: bytes, record_id: str) -> RecordT:
         SealInvalidError: It is not what Signoff wrote.
     """
     try:
-        newest = _Formats.model_validate_json(body).newest
-        if newest > FORMAT:
-            raise SchemaError(
-                f"{record_id} has the record format {newest}, and this Signoff reads up to {FORMAT};"
-                " it was written by a newer one: upgrade this process"
-            )
-        return model.model_validate_json(body)
+        record = model.model_validate_json(body)
+    except ValidationError as error:
+        # A newer format may be one that is no such record today.
+        _refuse_newer(_newest_of_bytes(body, record_id), record_id)
+        raise SealInvalidError(record_id, "body") from error
+    _refuse_newer(_newest_in(record), record_id)
+    return record
+
+
+def _newest_of_bytes(body: bytes, record_id: str) -> int:
+    try:
+        return _Formats.model_validate_json(body).newest
     except ValidationError as error:
         raise SealInvalidError(record_id, "body") from error
+
+
+def _refuse_newer(newest: int, record_id: str) -> None:
+    if newest > FORMAT:
+        raise SchemaError(
+            f"{record_id} has the record format {newest}, and this Signoff reads up to {FORMAT};"
+            " it was written by a newer one: upgrade this process"
+        )
 
 
 def encode_facts(facts: Mapping[str, Tree], record_id: str) -> bytes:

@@ -19,7 +19,7 @@ from typing_extensions import override
 from signoff.codec import Codec, codec
 from signoff.errors import SealInvalidError
 from signoff.flows.attempt import Attempt
-from signoff.flows.flow import Flow, arguments_of, former_names, graph_of, steps_of, stored_name
+from signoff.flows.flow import Flow, arguments_of, shape_of, stored_name
 from signoff.flows.state import StateBox
 from signoff.gates import feedback_of
 from signoff.model.feedback import HumanFeedbackResult
@@ -81,9 +81,10 @@ class FlowCode(Code):
 
     def __init__(self, flow: Flow[object], *, model: type[BaseModel] | None = None) -> None:
         self._flow = flow
-        self._steps = steps_of(type(flow))
-        self.graph = graph_of(type(flow))
-        self.former_names = former_names(type(flow))
+        shape = shape_of(type(flow))
+        self._steps = shape.steps
+        self.graph = shape.graph
+        self.former_names = shape.former_names
         self.box = flow.fresh_frame(model or flow.state_model())
         self.max_method_calls = type(flow).max_method_calls
         self.policy = type(flow).__signoff_policy__

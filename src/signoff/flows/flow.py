@@ -7,7 +7,9 @@ import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import ClassVar, Final, Generic, cast, get_args, get_origin
+from dataclasses import dataclass
+from typing import ClassVar, Final, Generic, Literal, TypeAlias, cast, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 import anyio
 from pydantic import BaseModel
@@ -30,6 +32,26 @@ StateT_co = TypeVar("StateT_co", default=dict[str, object], covariant=True)
 MAX_METHOD_CALLS = 100
 
 
+Steps: TypeAlias = Mapping[str, tuple[Callable[..., object], StepMark]]
+"""The steps of a class by name, with what their decorators said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """
+    What a flow's class looks like, found out once.
+
+    Attributes:
+        graph: Its graph.
+        steps: Its steps.
+        former_names: Their names of today by their former ones.
+    """
+
+    graph: Graph
+    steps: Steps
+    former_names: Mapping[str, str]
+
+
 class Flow(Generic[StateT_co]):
     """
     A graph of steps that stops for humans and goes on later, perhaps elsewhere.
@@ -50,8 +72,8 @@ class Flow(Generic[StateT_co]):
     state_version: ClassVar[int] = 1
 
     __signoff_name__: ClassVar[str] = ""
-    __signoff_graph__: ClassVar[Graph | None] = None
     __signoff_policy__: ClassVar[Policy] = Policy()
+    __signoff_shape__: ClassVar[Shape | None] = None
 
     @override
     def __init_subclass__(
@@ -80,7 +102,7 @@ class Flow(Generic[StateT_co]):
             refuse_critical(policy.risk)
             cls.__signoff_policy__ = policy.over(cls.__signoff_policy__)
         cls.__signoff_name__ = name or default_name(cls)
-        cls.__signoff_graph__ = None
+        cls.__signoff_shape__ = None
         flow_classes.add(cls, origin=default_name(cls), names=(cls.__signoff_name__, *aliases))
         _register_types(cls)
         _warn_of_shared_labels(cls)
@@ -247,18 +269,23 @@ def graph_of(flow: type[Flow[object]]) -> Graph:
         ValueError: A step listens to itself, or nothing would ever run it, or a former name
             still means something.
     """
-    graph = flow.__dict__.get("__signoff_graph__")
-    if not isinstance(graph, Graph):
-        graph = Graph(
-            {name: _step_spec(name, fn, mark) for name, (fn, mark) in steps_of(flow).items()}
-        )
+    return shape_of(flow).graph
+
+
+def shape_of(flow: type[Flow[object]]) -> Shape:
+    """Return what a class looks like, found out when it is first used. Raises as `graph_of` does."""
+    shape = flow.__dict__.get("__signoff_shape__")
+    if not isinstance(shape, Shape):
+        steps = steps_of(flow)
+        graph = Graph({name: _step_spec(name, fn, mark) for name, (fn, mark) in steps.items()})
         if not graph.initial():
             raise ConfigurationError(
                 f"{stored_name(flow)} has no @start() step, so it cannot begin"
             )
-        _refuse_ambiguous(former_names(flow), graph)
-        flow.__signoff_graph__ = graph
-    return graph
+        former = _former_names(steps)
+        _refuse_ambiguous(former, graph)
+        shape = flow.__signoff_shape__ = Shape(graph, steps, former)
+    return shape
 
 
 def steps_of(flow: type) -> dict[str, tuple[Callable[..., object], StepMark]]:
@@ -274,10 +301,9 @@ def steps_of(flow: type) -> dict[str, tuple[Callable[..., object], StepMark]]:
     return found
 
 
-def former_names(flow: type) -> dict[str, str]:
-    """Return the steps' names of today by their former ones."""
+def _former_names(steps: Steps) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, (_, mark) in steps_of(flow).items():
+    for name, (_, mark) in steps.items():
         for alias in mark.aliases:
             if found.setdefault(alias, name) != name:
                 raise ValueError(
@@ -380,13 +406,28 @@ def arguments_of(step: Callable[..., object], offered: tuple[object, ...]) -> tu
 
     A step that begins a run, where nothing fired it, keeps its parameter's default, or gets `None`.
     """
+    function = getattr(step, "__func__", step)
+    taken = _taken.get(function)
+    if taken is None:
+        taken = _taken[function] = _takes(step)
+    if taken == "nothing":
+        return ()
+    return offered or ((None,) if taken == "one" else ())
+
+
+def _takes(step: Callable[..., object]) -> _Taken:
     for parameter in inspect.signature(step).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            return offered
+            return "any"
         if parameter.kind in _POSITIONAL:
-            required = parameter.default is inspect.Parameter.empty
-            return offered or ((None,) if required else ())
-    return ()
+            return "one" if parameter.default is inspect.Parameter.empty else "any"
+    return "nothing"
+
+
+_Taken: TypeAlias = Literal["nothing", "one", "any"]
+"""What a step takes: no argument, one in any case, or one if there is one."""
+
+_taken: Final = WeakKeyDictionary[Callable[..., object], _Taken]()
 
 
 _POSITIONAL: Final = (

@@ -15,8 +15,11 @@ def framed(*parts: bytes | str) -> bytes:
     Returns:
         Each part behind its length in bytes, as eight bytes, big-endian.
     """
-    encoded = [to_bytes(part) for part in parts]
-    return b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
+    joined: list[bytes] = []
+    for part in parts:
+        encoded = to_bytes(part)
+        joined += (len(encoded).to_bytes(8, "big"), encoded)
+    return b"".join(joined)
 
 
 def to_bytes(value: bytes | str) -> bytes:

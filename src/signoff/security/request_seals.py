@@ -53,6 +53,9 @@ _core = (
 )
 
 
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 def with_core_seal(keyring: Keyring, request: Request) -> Request:
     """Return `request` with its core sealed by the active key."""
     core = seal(keyring, record_id=request.request_id, fields=_core_fields(request))
@@ -158,4 +161,4 @@ def _text(record: BaseModel, *, exclude: set[str]) -> str:
 
 
 def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _encoder.encode(value)

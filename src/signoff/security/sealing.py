@@ -140,10 +140,8 @@ def commitment(salt: bytes, value: str) -> str:
 
 
 def _tags(key: bytes, *, record_id: str, fields: Mapping[str, bytes | str]) -> dict[str, str]:
-    return {
-        name: _tag(key, framed("signoff.seal.v1", record_id, name, value))
-        for name, value in fields.items()
-    }
+    opening = framed("signoff.seal.v1", record_id)
+    return {name: _tag(key, opening + framed(name, value)) for name, value in fields.items()}
 
 
 def _whole(key: bytes, *, record_id: str, fields: Mapping[str, bytes | str]) -> str:

@@ -1,0 +1,347 @@
+"""
+What a pause and a resume cost, beside the floor of plain sqlite3 measured in the same run.
+
+Run it with `nox -s bench`, or `python tests/benchmarks/bench.py --help`; on a calm machine, on
+the disk that counts. docs/performance.md says what the columns mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Final, Literal
+
+import anyio
+
+from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, start
+from signoff.model.run import Run
+from signoff.security.keyring import Keyring
+from signoff.stores import SQLiteStore
+
+Synchronous = Literal["FULL", "NORMAL"]
+
+STATE: Final = "x" * 10_000
+REVIEWER: Final = "ann@acme.example"
+AT_ONCE: Final = (1, 8, 64)
+
+
+class Article(Flow, name="bench.article"):
+    """Three steps, of coroutine functions."""
+
+    @start()
+    async def draft(self) -> str:
+        """Write."""
+        return "copy"
+
+    @listen(draft)
+    @human_feedback("Publish this?", emit=["approved", "rejected"], assignees=[REVIEWER])
+    async def review(self, copy: str) -> str:
+        """Ask."""
+        return copy
+
+    @listen("approved")
+    async def publish(self, result: HumanFeedbackResult) -> str:
+        """Publish."""
+        return f"published {result.output}"
+
+
+class ArticleInThreads(Flow, name="bench.article_in_threads"):
+    """The same, each step in a worker thread."""
+
+    @start()
+    def draft(self) -> str:
+        """Write."""
+        return "copy"
+
+    @listen(draft)
+    @human_feedback("Publish this?", emit=["approved", "rejected"], assignees=[REVIEWER])
+    def review(self, copy: str) -> str:
+        """Ask."""
+        return copy
+
+    @listen("approved")
+    def publish(self, result: HumanFeedbackResult) -> str:
+        """Publish."""
+        return f"published {result.output}"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """
+    What doing something many times took.
+
+    Attributes:
+        times: How often.
+        seconds: Of the clock.
+        cpu: Seconds of processor time, of all threads, the system's share included.
+    """
+
+    times: int
+    seconds: float
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        """How often a second."""
+        return self.times / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """Milliseconds of processor time for each."""
+        return self.cpu / self.times * 1000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line of the table: a pause, a decision and a resume, and all three."""
+
+    pause: Cost
+    decide: Cost
+    resume: Cost
+
+    @property
+    def whole(self) -> Cost:
+        """From the start of a run to its end."""
+        parts = (self.pause, self.decide, self.resume)
+        return Cost(
+            self.pause.times,
+            sum(part.seconds for part in parts),
+            sum(part.cpu for part in parts),
+        )
+
+
+def middle(costs: list[Cost]) -> Cost:
+    """Return the one in the middle."""
+    rate = median(cost.rate for cost in costs)
+    return min(costs, key=lambda cost: abs(cost.rate - rate))
+
+
+# The floor.
+
+
+def floor(folder: Path, synchronous: Synchronous, *, times: int) -> Cost:
+    """Insert, decide by a conditional update, update: one commit each, on one connection."""
+    path = folder / f"floor-{synchronous}-{time.monotonic_ns()}.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, body BLOB)")
+        body = STATE.encode()
+        began, cpu = time.perf_counter(), time.process_time()
+        for number in range(times):
+            run_id = f"run_{number}"
+            connection.execute("INSERT INTO runs VALUES (?, 'suspended', ?)", [run_id, body])
+            connection.execute(
+                "UPDATE runs SET status = 'approved' WHERE id = ? AND status = 'suspended'",
+                [run_id],
+            )
+            connection.execute(
+                "UPDATE runs SET status = 'completed', body = ? WHERE id = ?", [body, run_id]
+            )
+        return Cost(times, time.perf_counter() - began, time.process_time() - cpu)
+
+
+# Pausing and resuming.
+
+
+async def timed(work: Callable[[int], Awaitable[object]], *, times: int, at_once: int) -> Cost:
+    """Do something this often, so many at once."""
+    numbers: Iterator[int] = iter(range(times))
+
+    async def worker() -> None:
+        for number in numbers:
+            await work(number)
+
+    began, cpu = time.perf_counter(), time.process_time()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(at_once):
+            tasks.start_soon(worker)
+    return Cost(times, time.perf_counter() - began, time.process_time() - cpu)
+
+
+async def measured(client: Client, flow: type[Flow], *, times: int, at_once: int) -> Measured:
+    """Pause, decide and resume runs, one phase after the other."""
+    advance = client._machinery.executor.advance
+    runs: list[str] = []
+
+    async def pause(_number: int) -> None:
+        run = await client.flows.start(flow, inputs={"text": STATE}, requester="agent-7")
+        await advance(run.run_id)
+        runs.append(run.run_id)
+
+    paused = await timed(pause, times=times, at_once=at_once)
+    requests: list[str] = []
+    for run_id in runs:
+        page = await client.hitl.list_requests(run_id=run_id, status="pending")
+        requests += [request.request_id for request in page]
+
+    async def decide(number: int) -> None:
+        await client.hitl.approve(request_id=requests[number], reviewer=REVIEWER)
+
+    decided = await timed(decide, times=times, at_once=at_once)
+
+    async def resume(number: int) -> None:
+        await advance(runs[number])
+
+    resumed = await timed(resume, times=times, at_once=at_once)
+    ended: list[Run] = [await client.flows.get(run_id) for run_id in runs]
+    assert [run.output for run in ended] == ["published copy"] * times
+    return Measured(paused, decided, resumed)
+
+
+async def in_a_store(
+    folder: Path, synchronous: Synchronous, flow: type[Flow], *, times: int, at_once: int
+) -> Measured:
+    """Measure with a database of its own."""
+    path = folder / f"runs-{synchronous}-{at_once}-{time.monotonic_ns()}.db"
+    store = SQLiteStore(path, synchronous=synchronous)
+    async with Client(store, keyring=Keyring.generate()) as client:
+        await measured(client, flow, times=max(8, at_once), at_once=at_once)
+        return await measured(client, flow, times=times, at_once=at_once)
+
+
+# Bytes.
+
+
+async def sizes(folder: Path, *, times: int) -> tuple[float, float]:
+    """Return the bytes of the file for each parked run, and for each completed one."""
+    path = folder / "sizes.db"
+    requests: list[tuple[str, str]] = []
+    keyring = Keyring.generate()
+    empty = await _size_after(path, keyring, _nothing)
+
+    async def park(client: Client) -> None:
+        for _ in range(times):
+            run = await client.flows.start(Article, inputs={"text": STATE}, requester="agent-7")
+            await client._machinery.executor.advance(run.run_id)
+            (request,) = await client.hitl.list_requests(run_id=run.run_id)
+            requests.append((run.run_id, request.request_id))
+
+    async def finish(client: Client) -> None:
+        for run_id, request_id in requests:
+            await client.hitl.approve(request_id=request_id, reviewer=REVIEWER)
+            await client._machinery.executor.advance(run_id)
+
+    parked = await _size_after(path, keyring, park)
+    finished = await _size_after(path, keyring, finish)
+    return (parked - empty) / times, (finished - empty) / times
+
+
+async def _nothing(_client: Client) -> None:
+    """Leave the database as it is."""
+
+
+async def _size_after(
+    path: Path, keyring: Keyring, work: Callable[[Client], Awaitable[None]]
+) -> int:
+    async with Client(SQLiteStore(path), keyring=keyring) as client:
+        await work(client)
+    with closing(sqlite3.connect(path)) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int((pages - free) * size)
+
+
+# Imports.
+
+
+def import_ms(code: str) -> float:
+    """Return the processor time of some imports in a fresh interpreter, the least of nine."""
+    timed_code = f"import time\nt = time.process_time()\n{code}\nprint(time.process_time() - t)"
+    command = [sys.executable, "-I", "-c", timed_code]
+    return min(
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1000
+        for _ in range(9)
+    )
+
+
+# The tables.
+
+
+def rates(folder: Path, modes: list[Synchronous], *, times: int, rounds: int) -> None:
+    """Print how often a second, and what it costs."""
+    print("| store | at once | pause/s | decide/s | resume/s | whole/s | floor/s | ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    costs: list[str] = []
+    for mode in modes:
+        for at_once in AT_ONCE:
+            floors: list[Cost] = []
+            found: list[Measured] = []
+            for _ in range(rounds):
+                floors.append(floor(folder, mode, times=times))
+                one_round = partial(in_a_store, folder, mode, Article, times=times, at_once=at_once)
+                found.append(anyio.run(one_round))
+            lowest = middle(floors)
+            one = sorted(found, key=lambda each: each.whole.rate)[len(found) // 2]
+            print(
+                f"| {mode} | {at_once} | {one.pause.rate:,.0f} | {one.decide.rate:,.0f}"
+                f" | {one.resume.rate:,.0f} | {one.whole.rate:,.0f} | {lowest.rate:,.0f}"
+                f" | {one.whole.rate / lowest.rate:.2f} |",
+                flush=True,
+            )
+            least = [
+                min(each.cpu_ms for each in costs_of)
+                for costs_of in zip(
+                    *((each.pause, each.decide, each.resume) for each in found), strict=True
+                )
+            ]
+            costs.append(
+                f"| {mode} | {at_once} | {least[0]:.2f} | {least[1]:.2f} | {least[2]:.2f}"
+                f" | {min(each.cpu_ms for each in floors):.2f} |"
+            )
+    threads = anyio.run(
+        partial(in_a_store, folder, modes[0], ArticleInThreads, times=times, at_once=8)
+    )
+    print("\n| CPU ms, the least seen | at once | pause | decide | resume | floor, all three |")
+    print("|---|---|---|---|---|---|")
+    print("\n".join(costs))
+    print(
+        f"| {modes[0]}, steps in threads | 8 | {threads.pause.cpu_ms:.2f}"
+        f" | {threads.decide.cpu_ms:.2f} | {threads.resume.cpu_ms:.2f} | |"
+    )
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description="What a pause and a resume cost.")
+    parser.add_argument("--folder", type=Path, default=Path(), help="on the disk to measure")
+    parser.add_argument("--times", type=int, default=512, help="runs for each line")
+    parser.add_argument("--rounds", type=int, default=3, help="the middle one is shown")
+    parser.add_argument("--modes", nargs="+", default=["FULL", "NORMAL"])
+    given = parser.parse_args()
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    print(
+        f"{time.strftime('%Y-%m-%d')}: {platform.machine()}, {os.cpu_count()} cores,"
+        f" {platform.system()}, CPython {platform.python_version()}, SQLite"
+        f" {sqlite3.sqlite_version}; load before: {load}\n"
+    )
+    with TemporaryDirectory(dir=given.folder, prefix="bench-") as folder:
+        rates(Path(folder), given.modes, times=given.times, rounds=given.rounds)
+        parked, completed = anyio.run(partial(sizes, Path(folder), times=200))
+    print("\n| bytes for each run | in the file | to the state |")
+    print("|---|---|---|")
+    print(f"| parked | {parked:,.0f} | {parked / len(STATE):.2f} |")
+    print(f"| completed | {completed:,.0f} | {completed / len(STATE):.2f} |")
+    pydantic = import_ms("from pydantic import BaseModel\nclass M(BaseModel): x: int")
+    both = import_ms("from pydantic import BaseModel\nclass M(BaseModel): x: int\nimport signoff")
+    print("\n| import | CPU ms |")
+    print("|---|---|")
+    print(f"| pydantic with one model | {pydantic:.0f} |")
+    print(f"| signoff, on top of it | {both - pydantic:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
