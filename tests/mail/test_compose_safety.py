@@ -367,7 +367,12 @@ TEMPTING: Final = [
     *("Recorded: the answer", "You need not do anything", "|", "| approved", "|+", "==", "##-"),
     *("Code", "sha256", "needs_revision", "Request req_1", "The request is closed", "a", "Pay"),
     *(REPLY_LINE, "[Approval] approved", "Question =="),
-    *("Reply: approved", "Reply: change and approve", "Values that can be changed", "opens a reply"),
+    *(
+        "Reply: approved",
+        "Reply: change and approve",
+        "Values that can be changed",
+        "opens a reply",
+    ),
     *("Choose your answer", "vendor (str)", "vendor", "vendor, proposed", "Earlier answers"),
     *("[red]", "Answer due", "Answer due: no time is set", "|~", "approved with", "value"),
 ]
