@@ -85,13 +85,15 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def suite(session: nox.Session) -> None:
-    """Run the suite without its slow tests on the Python at hand, and measure its coverage."""
+    """Run the suite on the Python at hand, and measure its coverage."""
     install(session, "tests")
     if session.posargs:
         session.run("pytest", *session.posargs)
-    else:
-        session.run("coverage", "run", "-m", "pytest", "-m", "not slow")
-        session.run("coverage", "report")
+        return
+    session.run("coverage", "run", "-m", "pytest", "-m", "not slow")
+    session.run("coverage", "report")
+    # Measured, what kills workers and crashes at every write would take twice as long.
+    session.run("pytest", "-m", "slow")
 
 
 def suite_on_another_python(session: nox.Session) -> None:
@@ -103,13 +105,6 @@ def suite_on_another_python(session: nox.Session) -> None:
 for _version, _python in OTHER_PYTHONS.items():
     if _python is not None:
         nox.session(suite_on_another_python, python=_python, name=f"suite-{_version}")
-
-
-@nox.session
-def slow(session: nox.Session) -> None:
-    """Run the slow tests: workers killed, deciders racing, a crash at every write."""
-    install(session, "tests")
-    session.run("pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session

@@ -7,13 +7,17 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Literal
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from signoff.claims import DEFAULT_LEASE, Held, Keeper
 from signoff.errors import StaleWriteError, StoreUnavailableError
-from signoff.model.changes import Acquire, Changes, Fence, Release, Renew
+from signoff.model.changes import Acquire, Changes, Claim, Fence, Release, Renew
 from signoff.stores import MemoryStore
+from signoff.testing import FaultyStore
 
 SHORT = timedelta(milliseconds=30)
 PATIENCE = 20.0
@@ -82,6 +86,65 @@ async def test_a_claim_is_taken_by_one(store: Counting, keeper: Keeper) -> None:
     second = await taken(other)
     assert (second.holder, second.fencing) == ("other", 2)
     other.close()
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_a_claim_whose_commit_was_not_acknowledged_is_kept_if_it_was_made(
+    side: Literal["before", "after"],
+) -> None:
+    """Else nobody would have it, and nobody else could take it before its lease ends."""
+    store = FaultyStore(MemoryStore(), at=1, side=side, lasting=False)
+    keeper = Keeper(store, holder="me")
+    if side == "before":
+        with pytest.raises(StoreUnavailableError):
+            await keeper.take("run_1")
+        assert await store.claim("run_1") is None
+    held = await taken(keeper)
+    assert (held.holder, held.fencing) == ("me", 1)
+    assert keeper.let_go(held)
+    keeper.close()
+
+
+async def test_a_claim_that_another_took_meanwhile_is_not_taken_for_ones_own(
+    store: Counting, keeper: Keeper
+) -> None:
+    """The commit failed, and what stands there is somebody else's."""
+    stolen = Acquire(subject="run_1", holder="other", fencing=1, lease=SHORT)
+
+    class Unlucky(Counting):
+        async def commit(self, changes: Changes) -> None:
+            await store.commit(Changes(claims=(stolen,)))
+            raise StoreUnavailableError("the disk is full")
+
+        async def claim(self, subject: str) -> Claim | None:
+            return await store.claim(subject)
+
+    with pytest.raises(StoreUnavailableError):
+        await Keeper(Unlucky(), holder="me", lease=SHORT).take("run_1")
+
+
+async def test_of_two_that_take_a_claim_at_once_in_one_process_one_gets_it() -> None:
+    """The second one does not even try, so that it cannot take the other's commit for its own."""
+
+    class Pausing(MemoryStore):
+        async def claim(self, subject: str) -> Claim | None:
+            found = await super().claim(subject)
+            await checkpoint()
+            return found
+
+    store = FaultyStore(Pausing(), at=2, lasting=False)
+    keeper = Keeper(store, holder="me")
+    found: list[Held | None] = []
+
+    async def take() -> None:
+        found.append(await keeper.take("run_1"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(take)
+        group.start_soon(take)
+    keeper.close()
+    assert [one.fencing for one in found if one is not None] == [1]
+    assert store.commits == 1
 
 
 async def test_who_comes_second_to_the_commit_gets_none(store: Counting, keeper: Keeper) -> None:

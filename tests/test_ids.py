@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from signoff.ids import Prefix, new_id, new_token_id
+from signoff.ids import Prefix, bytes_of, id_of, new_id, new_token_id
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, 123_000, tzinfo=UTC)
 ALPHABET = "0123456789abcdefghijklmnopqrstuv"
@@ -60,3 +60,19 @@ def test_a_token_id_tells_no_time() -> None:
     """It is 16 random bytes and nothing else."""
     assert new_token_id(lambda count: bytes(range(count))) == bytes(range(16)).hex()
     assert len({new_token_id() for _ in range(100)}) == 100
+
+
+def test_an_id_and_its_bytes_are_one() -> None:
+    """So that an id can be carried in a token of another alphabet."""
+    made = new_id("dlv", NOON)
+
+    assert len(bytes_of(made)) == 16
+    assert id_of("dlv", bytes_of(made)) == made
+    assert bytes_of(made) == as_uuid(made).bytes
+
+
+@pytest.mark.parametrize("text", ["", "dlv_1", "dlv_" + "0" * 18, "dlv_" + "z" * 26])
+def test_another_text_has_no_such_bytes(text: str) -> None:
+    """Too short, or of another alphabet."""
+    with pytest.raises(ValueError, match="^(Incorrect padding|not an id|Non-base32 digit found)$"):
+        bytes_of(text)

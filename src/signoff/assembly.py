@@ -24,6 +24,7 @@ from signoff.model.policy import Policy
 from signoff.outbox import Outbox
 from signoff.ports import Engine, Inbox, Notifier, Store
 from signoff.replies import Replies
+from signoff.returns import Returns
 from signoff.security.keyring import Keyring
 from signoff.worker import Worker
 
@@ -113,7 +114,12 @@ class Machinery:
             keeper=self.keeper,
             inbox=setup.inbox,
             replies=Replies(
-                desk, store=store, keyring=keyring, notifiers=setup.notifiers, codec=codec
+                desk,
+                store=store,
+                keyring=keyring,
+                notifiers=setup.notifiers,
+                returns=Returns(desk, self.keeper, store=store, keyring=keyring),
+                codec=codec,
             ),
         )
         self.flows = Flows(self.executor, bell, requester=setup.requester)
@@ -125,6 +131,7 @@ class Machinery:
                 keyring=keyring,
                 bell=bell,
                 policy=setup.policy,
+                requester=setup.requester,
                 reviewer=setup.reviewer,
                 names=self.executor.names,
             )

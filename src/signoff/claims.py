@@ -11,12 +11,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import anyio
 
-from signoff.errors import StaleWriteError, StoreError
+from signoff.errors import StaleWriteError, StoreError, StoreUnavailableError
 from signoff.model.changes import Acquire, Changes, Fence, Release, Renew
 from signoff.ports import Store
 
@@ -69,20 +69,50 @@ class Keeper:
         self.holder = holder
         self.lease = lease
         self._held: set[Held] = set()
+        self._taking: set[str] = set()
         self._lock = threading.Lock()
         self._renewing: _Renewing | None = None
 
-    async def take(self, subject: str) -> Held | None:
-        """Take a claim with a commit of its own, or return `None` when another holder has it."""
+    async def take(self, subject: str, *, changes: Changes | None = None) -> Held | None:
+        """
+        Take a claim, or return `None` when somebody else has it or is just taking it.
+
+        A commit of which the store cannot say whether it was made is looked for afterwards, so
+        that no claim is live for a whole lease with nobody holding it.
+
+        Args:
+            subject: What it is on.
+            changes: What is written in the same commit, if anything is.
+
+        Raises:
+            StoreUnavailableError: The commit was not made, or nobody can tell.
+        """
+        with self._lock:
+            # Of two that take it here at once, none could tell whose commit was made.
+            if subject in self._taking:
+                return None
+            self._taking.add(subject)
+        try:
+            return await self._taken(subject, changes or Changes())
+        finally:
+            with self._lock:
+                self._taking.discard(subject)
+
+    async def _taken(self, subject: str, changes: Changes) -> Held | None:
         found = await self._store.claim(subject)
         if found is not None and found.live:
             return None
         acquire = self.acquisition(subject, after=found.fencing if found else 0)
         began = time.monotonic()
         try:
-            await self._store.commit(Changes(claims=(acquire,)))
+            await self._store.commit(replace(changes, claims=(acquire,)))
         except StaleWriteError:
             return None
+        except StoreUnavailableError:
+            made = await self._store.claim(subject)
+            mine = (acquire.holder, acquire.fencing)
+            if made is None or (made.holder, made.fencing) != mine:
+                raise
         return self.keep(acquire, began=began)
 
     def acquisition(self, subject: str, *, after: int = 0) -> Acquire:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Self, cast
 from weakref import WeakKeyDictionary
 
 import anyio
-from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 from typing_extensions import override
 
@@ -24,6 +23,7 @@ from signoff.context import Host, fill_default_host
 from signoff.errors import ApprovalRejected, ConfigurationError, KeyringError
 from signoff.gates import bind_to, refuse_critical, refuse_unstorable
 from signoff.model.policy import Policy
+from signoff.threads import in_event_loop
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -326,7 +326,7 @@ class Client(Host):
             ConfigurationError: `fn` is not gated, or has live parameters.
             KeyConflict: The key stands for other arguments.
             TypeError: The arguments do not fit `fn`.
-            RunBlocked: The call cannot be asked about as things stand.
+            ApprovalBlocked: The call cannot be asked about as things stand.
             Exception: What failed it before anybody was asked.
         """
         run_id = await self._submitted(bind_to(fn, args, kwargs), key=key)
@@ -363,10 +363,10 @@ class Client(Host):
             "kickoff() blocks this client's own event loop; await kickoff_async()"
         )
         work = partial(self.kickoff, flow, inputs)
-        if not _in_event_loop():
+        if not in_event_loop():
             return self._blocking(work)
         # A plain thread would take the note of the running loop along in the caller's context.
-        with from_thread.start_blocking_portal() as portal:
+        with anyio.from_thread.start_blocking_portal() as portal:
             return portal.call(anyio.to_thread.run_sync, self._blocking, work)
 
     @override
@@ -388,7 +388,7 @@ class Client(Host):
     @override
     def call_gate_blocking(self, call: GateCall, *, key: str | None) -> object:
         """Do so from a thread without an event loop."""
-        if _in_event_loop():
+        if in_event_loop():
             raise ConfigurationError(
                 f"{call.spec.name} is not async and waits for a human, which would block this"
                 " event loop: make it async, or call it through signoff.to_thread"
@@ -399,7 +399,7 @@ class Client(Host):
         loops = tuple(self._loops)
         if not loops:
             return anyio.run(work)
-        return from_thread.run(work, token=loops[-1][1])
+        return anyio.from_thread.run(work, token=loops[-1][1])
 
     def _refuse_own_loop(self, message: str) -> None:
         if any(thread == threading.get_ident() for thread, _ in self._loops):
@@ -433,14 +433,6 @@ def _local_engine() -> Engine:
     from signoff.engines.local import LocalEngine  # noqa: PLC0415 - adapters load when used
 
     return LocalEngine()
-
-
-def _in_event_loop() -> bool:
-    try:
-        current_token()
-    except anyio.NoEventLoopError:
-        return False
-    return True
 
 
 fill_default_host(default_client)

@@ -152,7 +152,7 @@ class Desk:
         return self._sealed(with_core_seal(self._keyring, draft), event, tokens, deliveries)
 
     async def commit(self, changes: Changes) -> None:
-        """Commit what `open` or `end` returned, where there is nothing else to commit with it."""
+        """Commit what `open`, `end` or `after` returned."""
         await self._ledger.commit(changes)
 
     async def end(self, request: Request, command: Cancel, *, now: datetime) -> Consequences:
@@ -164,6 +164,10 @@ class Desk:
         whole = await self._consequences(decide(request, command, now), now=now, via=Via())
         tasks = tuple(task for task in whole.tasks if task.kind != "advance")
         return replace(whole, signals=(), tasks=tasks)
+
+    async def after(self, transition: Transition, *, now: datetime) -> Consequences:
+        """Return what follows from a transition, for the caller's own commit; writes nothing."""
+        return await self._consequences(transition, now=now, via=Via())
 
     async def do(self, request_id: str, command: Command, *, via: Via | None = None) -> Request:
         """

@@ -339,7 +339,26 @@ class ApprovalCancelled(ApprovalError):  # noqa: N818 - a fixed public name
 
 
 class ApprovalBlocked(ApprovalError):  # noqa: N818 - a fixed public name
-    """Raised by a gated call that cannot be asked or decided as things stand; the message says why."""
+    """
+    Raised by a gated call outside a flow that cannot go on before somebody puts something right.
+
+    No answer that is still to come helps: `flows.retry` lets the call go on once the cause is
+    gone, `flows.cancel` ends it. While people are asked what became of a call in doubt, its
+    caller goes on waiting instead. In a flow's step nothing is raised; the run is blocked.
+
+    Attributes:
+        request_id: The request that was asked last; empty when nobody was asked.
+        run_id: The run of this one call.
+        reason: One of the closed reasons of a blocked run.
+        detail: What exactly, for a person.
+    """
+
+    def __init__(self, request_id: str, *, run_id: str, reason: str, detail: str) -> None:
+        self.run_id = run_id
+        self.reason = reason
+        self.detail = detail
+        super().__init__(request_id or run_id, f"blocked ({reason}): {detail}")
+        self.request_id = request_id
 
 
 class RunError(SignoffError):

@@ -251,6 +251,11 @@ def require_approval(
     arguments. Inside a step the call is journaled and never repeated; outside a flow every call
     asks anew, unless it is made through `keyed` or `Client.submit`.
 
+    A call that is not approved raises `ApprovalRejected`, `ApprovalExpired` or
+    `ApprovalCancelled`. Where its run needs a person (a seal that does not hold, code that is
+    missing, workers that died), a step's run is blocked and nothing is raised, and a call outside
+    a flow raises `ApprovalBlocked`; it goes on waiting while people are asked what became of it.
+
     Options that say "value or callable" may be computed: the callable gets one mapping, the
     arguments by name without the live ones.
 
@@ -308,6 +313,7 @@ def keyed(fn: Callable[P, R], key: str) -> Callable[P, R]:
         ConfigurationError: `fn` is not gated, or its calls cannot be stored; on the call, when a
             step makes it.
         KeyConflict: On the call, when the key stands for other arguments.
+        ApprovalError: On the call, when it was not approved, or needs a person first.
     """
     spec = required_gate_of(fn)
     refuse_unstorable(spec, why="a keyed call is stored and executed elsewhere")

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from signoff.errors import SealInvalidError
-from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.outbox import NotifierHealth
 from signoff.ports import RequestQuery, RunQuery, Store
+from signoff.rules.undelivered import why_unreached
 from signoff.worker import InboxHealth
 
 _LOOKED_AT = 200
@@ -29,6 +29,8 @@ class Health:
         unreached: Pending requests that nobody was told of, with the reason.
         uncertain: Deliveries of pending requests of which nobody knows whether one of their
             attempts arrived, because the sender died: how many attempts, by delivery id.
+        came_back: Deliveries of pending requests that were taken and then reported as failed or
+            delayed: what was reported, by delivery id.
         failed_deliveries: How many deliveries were given up.
         unclaimed: Runs that wait for code that this process does not have, by stored name.
         warnings: What is weak about the set-up.
@@ -39,6 +41,7 @@ class Health:
     blocked: Sequence[Run]
     unreached: Mapping[str, str]
     uncertain: Mapping[str, int]
+    came_back: Mapping[str, str]
     failed_deliveries: int
     unclaimed: Mapping[str, int]
     warnings: Sequence[str]
@@ -67,7 +70,7 @@ async def gather_health(
     blocked = await store.runs(RunQuery(status="blocked", limit=_LOOKED_AT))
     pending, tampered = await _pending(store)
     told = {one.request_id: await store.deliveries(one.request_id) for one in pending}
-    unreached = {one.request_id: _why_unreached(one, told[one.request_id]) for one in pending}
+    unreached = {one.request_id: why_unreached(one, told[one.request_id]) for one in pending}
     return Health(
         notifiers={
             name: replace(fared.get(name, NotifierHealth()), oldest_unsent=oldest.get(name))
@@ -78,6 +81,12 @@ async def gather_health(
         unreached={request_id: reason for request_id, reason in unreached.items() if reason},
         uncertain={
             one.delivery_id: one.unknown for sent in told.values() for one in sent if one.unknown
+        },
+        came_back={
+            one.delivery_id: one.came_back
+            for sent in told.values()
+            for one in sent
+            if one.came_back
         },
         failed_deliveries=counts.deliveries.get("failed", 0),
         unclaimed=await store.unclaimed(names),
@@ -91,15 +100,3 @@ async def _pending(store: Store) -> tuple[Sequence[Request], Sequence[str]]:
         return await store.requests(RequestQuery(status="pending", limit=_LOOKED_AT)), ()
     except SealInvalidError as error:
         return (), (f"pending requests cannot be listed: {error}",)
-
-
-def _why_unreached(request: Request, deliveries: Sequence[Delivery]) -> str:
-    """Return why nobody was told of a request; empty when somebody was, or is about to be."""
-    asked = [
-        one
-        for one in deliveries
-        if one.kind == "request" and one.recipient in (request.assignees or ("",))
-    ]
-    if all(one.status == "failed" for one in asked):
-        return request.undelivered or "; ".join(one.last_error for one in asked)
-    return ""

@@ -26,6 +26,7 @@ from signoff.ids import new_id
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes
 from signoff.model.decision import Channel, Proof
+from signoff.model.delivery import Delivery
 from signoff.model.policy import Policy, Risk
 from signoff.model.request import Evidence, Request, RequestStatus
 from signoff.model.values import Tree
@@ -117,6 +118,7 @@ class Counter:
         keyring: Which seals cursors.
         bell: Which rings after each commit of this process.
         policy: The client's policy.
+        requester: Gives who asks, from what the caller said.
         reviewer: Who answers, when the caller does not say.
         names: Gives the names of the runs that this process can advance.
     """
@@ -127,6 +129,7 @@ class Counter:
     keyring: Keyring
     bell: Bell
     policy: Policy
+    requester: Callable[[str | None], str | None]
     reviewer: Who
     names: Callable[[], Sequence[str]]
 
@@ -325,6 +328,10 @@ class Hitl:
         """Return the audit entries of a request, oldest first."""
         return await self._at.store.audit(f"request:{request_id}")
 
+    async def deliveries(self, *, request_id: str) -> Sequence[Delivery]:
+        """Return the messages about a request and what became of each, oldest first."""
+        return await self._at.store.deliveries(request_id)
+
     async def get_stats(self) -> Stats:
         """Return how many requests, runs and deliveries there are of each status."""
         counts = await self._at.store.counts()
@@ -382,7 +389,7 @@ class Hitl:
             emit: The possible answers; empty for free text.
             meanings: What labels stand for that the built-in table does not know.
             assignees: Who is asked; the policy's `assign_to_email` without them.
-            requester: Who asks.
+            requester: Who asks; the client's `requester` without it.
             evidence: Facts that support it.
             policy: Further settings, over those of the client.
 
@@ -390,6 +397,7 @@ class Hitl:
             CodecError: The payload cannot be stored.
             ConfigurationError: Nobody but the requester could decide, or the risk is critical.
         """
+        requester = self._at.requester(requester)
         merged = (policy or Policy()).over(self._at.policy)
         risk = merged.risk or "medium"
         if risk == "critical":
@@ -469,14 +477,14 @@ class Hitl:
         )
 
     def _edit(self, request: Request, payload: object) -> str | None:
-        """Return the edited payload, or `None` when it is what was asked."""
+        """Return the edited payload or what a call returned, or `None` when nothing is changed."""
         try:
             edited = self._edited(request, payload)
         except CodecError as error:
             raise InvalidEditError(request.request_id, field="payload", why=str(error)) from error
         if request.kind == "in_doubt":
-            text = json.dumps(edited, ensure_ascii=False, separators=(",", ":"))
-            return None if text == request.payload_json else text
+            # What the call returned, which may well look like what it was called with.
+            return json.dumps(edited, ensure_ascii=False, separators=(",", ":"))
         edit = check_edit(request.payload_tree, edited, fixed=request.hidden)
         for problem in edit.problems:
             raise InvalidEditError(request.request_id, field=problem.field, why=problem.why)

@@ -17,6 +17,7 @@ from signoff.codec import codec
 from signoff.context import Suspended
 from signoff.errors import (
     AlreadyDecidedError,
+    ApprovalBlocked,
     ConfigurationError,
     KeyConflict,
     NotServing,
@@ -24,6 +25,7 @@ from signoff.errors import (
     RunBlocked,
     RunCancelled,
     RunError,
+    SealInvalidError,
     StaleWriteError,
 )
 from signoff.flows.api import Flows
@@ -118,7 +120,7 @@ class Hosting:
             heard = self._bell.rings
             await self._drive_again(run_id, code())
             run = (await self._store.run(run_id)).record
-            if run.status in TERMINAL or run.status == "blocked":
+            if run.status in TERMINAL or await self._is_stuck(run):
                 return await self.result_of(run)
             if self.asker is None or not await self._ask_here(self.asker, run_id):
                 await self._bell.wait(_POLL_SECONDS, after=heard)
@@ -135,20 +137,54 @@ class Hosting:
         """Return what a completed run returned, or raise what became of another one."""
         if run.status == "completed":
             return await self._executor.output(run.run_id)
-        raise self._end_of(run)
+        raise await self._end_of(run)
 
-    def _end_of(self, run: Run) -> Exception:
+    async def _end_of(self, run: Run) -> Exception:
         """Return what became of a run that has not completed."""
         if run.status == "cancelled":
             return RunCancelled(run.run_id, "the run was cancelled")
         if run.blocked_reason is not None:
-            return RunBlocked(run.run_id, reason=run.blocked_reason, detail=run.blocked_detail)
+            return await self._why_blocked(run, reason=run.blocked_reason)
         failure = self._executor.failure_of(run) if run.status == "failed" else None
         if failure is not None:
             return failure
         return RunError(
             run.run_id, f"is {run.status}, and another process goes on with it; see `flows.wait`"
         )
+
+    async def _why_blocked(self, run: Run, *, reason: str) -> Exception:
+        detail = run.blocked_detail
+        if run.kind == "flow":
+            return RunBlocked(run.run_id, reason=reason, detail=detail)
+        asked = [request_id for request_id, _ in await self._asked(run.run_id)]
+        last = max(asked, default="")
+        return ApprovalBlocked(last, run_id=run.run_id, reason=reason, detail=detail)
+
+    async def _is_stuck(self, run: Run) -> bool:
+        """Return whether a run is blocked, and nothing that is asked or told would change that."""
+        if run.status != "blocked":
+            return False
+        for request_id, is_doubt in await self._asked(run.run_id):
+            if is_doubt and run.blocked_reason == "in_doubt" and await self._waits(request_id):
+                return False
+        # An answer becomes a signal in its own commit, and a signal is consumed together with
+        # the run's next version: who reads in this order misses none.
+        told = any(one.kind != "late_result" for one in await self._store.signals(run.run_id))
+        return not told and (await self._store.run(run.run_id)).record.version == run.version
+
+    async def _asked(self, run_id: str) -> list[tuple[str, bool]]:
+        """Return the requests of a call's run, and whether each asks what became of it."""
+        calls = [call for one in await self._store.journal(run_id) for call in one.record.calls]
+        asked = [(call.request_id, False) for call in calls]
+        asked += [(call.doubt_request_id, True) for call in calls]
+        return [one for one in asked if one[0]]
+
+    async def _waits(self, request_id: str) -> bool:
+        try:
+            return (await self._hitl.get_request(request_id)).status == "pending"
+        except SealInvalidError:
+            # Nobody can answer it, and the run is told.
+            return False
 
     async def stored_call(self, call: GateCall, key: str | None) -> str:
         """
@@ -188,7 +224,7 @@ class Hosting:
                 return page[0]
             run = (await self._store.run(run_id)).record
             if run.status in TERMINAL or run.status == "blocked":
-                raise self._end_of(run)
+                raise await self._end_of(run)
             # Another task or process holds the run, and is about to ask.
             await self._bell.wait(_POLL_SECONDS, after=heard)
 

@@ -14,6 +14,8 @@ RandomBytes = Callable[[int], bytes]
 
 _VERSION: Final = 0x70
 _VARIANT: Final = 0x80
+_ID_BYTES: Final = 16
+_PADDING: Final = "======"
 
 
 def new_id(prefix: Prefix, now: datetime, random: RandomBytes = secrets.token_bytes) -> str:
@@ -28,6 +30,24 @@ def new_id(prefix: Prefix, now: datetime, random: RandomBytes = secrets.token_by
     noise[0] = _VERSION | noise[0] & 0x0F
     noise[2] = _VARIANT | noise[2] & 0x3F
     raw = int(now.timestamp() * 1000).to_bytes(6, "big") + bytes(noise)
+    return id_of(prefix, raw)
+
+
+def bytes_of(record_id: str) -> bytes:
+    """
+    Return the 16 bytes of an id that `new_id` made.
+
+    Raises:
+        ValueError: It is none.
+    """
+    raw = base64.b32hexdecode(record_id.partition("_")[2].upper() + _PADDING)
+    if len(raw) != _ID_BYTES:
+        raise ValueError("not an id")
+    return raw
+
+
+def id_of(prefix: Prefix, raw: bytes) -> str:
+    """Return the id with these 16 bytes; the reverse of `bytes_of`."""
     return f"{prefix}_{base64.b32hexencode(raw).decode().rstrip('=').lower()}"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -26,6 +25,7 @@ from signoff.errors import (
     StaleWriteError,
     StoreError,
 )
+from signoff.ids import bytes_of
 from signoff.model.changes import Changes, Task
 from signoff.model.decision import Proof
 from signoff.model.delivery import Delivery
@@ -34,7 +34,8 @@ from signoff.model.token import TokenRow
 from signoff.ports import Notifier, Outgoing, RequestQuery, Store
 from signoff.rules.authority import highest_risk, reaches
 from signoff.security.keyring import Keyring
-from signoff.security.tokens import TokenBinding, mint
+from signoff.security.tokens import DeliveryBinding, TokenBinding, mint
+from signoff.undelivered import commit_mishap
 
 _log = logging.getLogger("signoff.outbox")
 
@@ -94,6 +95,26 @@ def token_text(keyring: Keyring, row: TokenRow) -> str:
         purpose=row.purpose,
         binding=binding_of(row),
         kid=row.kid,
+    )
+
+
+def bounce_binding_of(delivery: Delivery) -> DeliveryBinding:
+    """Return what of a delivery never changes, for the MAC of its token for bounces."""
+    return DeliveryBinding(
+        delivery_id=delivery.delivery_id,
+        request_id=delivery.request_id,
+        recipient=delivery.recipient,
+        notifier=delivery.notifier,
+    )
+
+
+def bounce_token(keyring: Keyring, delivery: Delivery) -> str:
+    """Return the token by which what comes back names this delivery."""
+    return mint(
+        keyring,
+        token_id=bytes_of(delivery.delivery_id),
+        purpose="bounce",
+        binding=bounce_binding_of(delivery),
     )
 
 
@@ -186,15 +207,12 @@ class Outbox:
 
     async def _begin(self, delivery_id: str) -> Held | None:
         """Claim a delivery and mark it as being sent, in one commit, before anything goes out."""
-        found = await self._store.claim(delivery_id)
         delivery = await self._store.delivery(delivery_id)
         now = await self._store.now()
         waits = delivery.status == "waiting" and delivery.not_before <= now
-        if (found is not None and found.live) or not (waits or delivery.status == "sending"):
-            return None
         died = delivery.status == "sending"
-        if died:
-            _log.warning("nobody knows how the last attempt at %s ended", delivery_id)
+        if not (waits or died):
+            return None
         sending = delivery.model_copy(
             update={
                 "version": delivery.version + 1,
@@ -203,13 +221,10 @@ class Outbox:
                 "unknown": delivery.unknown + died,
             }
         )
-        acquire = self._keeper.acquisition(delivery_id, after=found.fencing if found else 0)
-        began = time.monotonic()
-        try:
-            await self._store.commit(Changes(deliveries=(sending,), claims=(acquire,)))
-        except StaleWriteError:
-            return None
-        return self._keeper.keep(acquire, began=began)
+        held = await self._keeper.take(delivery_id, changes=Changes(deliveries=(sending,)))
+        if held is not None and died:
+            _log.warning("nobody knows how the last attempt at %s ended", delivery_id)
+        return held
 
     async def _record(self, held: Held, delivery: Delivery, ended: Delivery) -> None:
         ended = ended.model_copy(update={"version": delivery.version + 1})
@@ -218,15 +233,14 @@ class Outbox:
             if ended.status == "waiting"
             else ()
         )
+        changes = Changes(
+            deliveries=(ended,), fences=(held.fence(),), claims=(held.release(),), tasks=again
+        )
         try:
-            await self._store.commit(
-                Changes(
-                    deliveries=(ended,),
-                    fences=(held.fence(),),
-                    claims=(held.release(),),
-                    tasks=again,
-                )
-            )
+            if ended.status == "failed" and ended.kind == "request":
+                await commit_mishap(self._desk, self._store, changes, ended, mishap="failed")
+            else:
+                await self._store.commit(changes)
         except StaleWriteError:
             _log.warning("%s is in other hands now", delivery.delivery_id)
 
@@ -294,6 +308,7 @@ class Outbox:
             delivery=delivery,
             request=request,
             token=token_text(self._keyring, row) if row else "",
+            bounce_token=bounce_token(self._keyring, delivery) if row else "",
             first_message_id=await self._first_message_id(delivery),
             answerable=reaches(request.risk, ceiling),
             elsewhere=self._elsewhere,

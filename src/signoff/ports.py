@@ -253,7 +253,7 @@ class Store(Protocol):
         Return the ids of keys that something living still needs.
 
         That is: the tokens of pending requests whose `not_after` lies after `now`, the seals
-        of requests and the MACs of checkpoints of runs that have not ended.
+        and hidden arguments of requests, and the MACs of checkpoints of runs that have not ended.
         """
 
     @abstractmethod
@@ -270,6 +270,8 @@ class Outgoing:
         delivery: To whom, by whom, which message.
         request: What it is about, read just before sending, with its payload typed where possible.
         token: The token for the reply address; empty when no reply is expected.
+        bounce_token: The token for the envelope's sender, by which what comes back names this
+            delivery; empty when nothing shall come back.
         first_message_id: The message id of the first message to this recipient about this
             request, to thread by; empty for that first one.
         answerable: Whether an answer by this channel may decide the request.
@@ -280,6 +282,7 @@ class Outgoing:
     delivery: Delivery
     request: Request
     token: str = ""
+    bounce_token: str = ""
     first_message_id: str = ""
     answerable: bool = True
     elsewhere: str = ""
@@ -410,6 +413,22 @@ class Inbox(Protocol):
     @abstractmethod
     async def set_aside(self, uids: Sequence[str]) -> None:
         """Put messages away that could not be handled, where a person finds them. Idempotent. Raises `InboxError`."""
+
+    @abstractmethod
+    async def wait_for_news(self, seconds: float) -> None:
+        """
+        Return when messages may have come in since the last `fetch`, at the latest after `seconds`.
+
+        Only a hint: it may come without need, late or never, and whatever came in is found by
+        the next `fetch`. An inbox that is told nothing just waits. It takes no message away,
+        and other calls at the same time need not wait for its end.
+
+        Args:
+            seconds: How long to wait at the most, in real time.
+
+        Raises:
+            InboxError: The connection broke; the next `fetch` opens one again.
+        """
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -225,6 +225,6 @@ def _request_columns(request: Request) -> dict[str, Column]:
 
 
 def _kids_of(request: Request) -> list[int]:
-    """Return the keys that sealed a request, its votes and its end, without repeats, in order."""
+    """Return the keys of a request's seals and hidden arguments, without repeats, in order."""
     sealed = (request, *request.decisions, *((request.resolution,) if request.resolution else ()))
-    return sorted({part.seal.kid for part in sealed if part.seal})
+    return sorted({*request.hidden_kids, *(part.seal.kid for part in sealed if part.seal)})

@@ -24,10 +24,9 @@ from signoff.errors import (
     RequestExpiredError,
     SealInvalidError,
     StaleWriteError,
-    TokenError,
 )
-from signoff.mail.address import reply_address, tokens_in
-from signoff.mail.authentication import verdict
+from signoff.mail.address import reply_address
+from signoff.mail.bounces import read_bounce
 from signoff.mail.editing import MailedEdit, edit_in
 from signoff.mail.incoming import IncomingMail, automatic, parse
 from signoff.mail.payload import reply_code
@@ -39,19 +38,23 @@ from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.token import TokenRow
 from signoff.model.values import Tree
-from signoff.outbox import binding_of, earlier_refusals, token_text
+from signoff.outbox import earlier_refusals, token_text
 from signoff.ports import Correspondence, Corresponds, Inbox, Incoming, Notifier, Outgoing, Store
+from signoff.returns import Returns
 from signoff.rules.authority import highest_risk, reaches
 from signoff.rules.lifecycle import Notice, Remark, Respond, ensure_open
 from signoff.rules.outcomes import Answer, read_answer
 from signoff.security.keyring import Keyring
-from signoff.security.tokens import dummy_check, verify
-from signoff.security.tokens import parse as parse_token
+from signoff.tracing import Tracer, vouched
 
 _log = logging.getLogger("signoff.replies")
 
 ANSWERS_PER_REQUEST: Final = 5
 """How many explanations one request sends at the most, so that loops end."""
+
+
+COMMENTS_PER_REQUEST: Final = 50
+"""How many texts that decide nothing a request keeps of replies, so that a loop fills no store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,15 @@ class Replies:
         store: Store,
         keyring: Keyring,
         notifiers: Mapping[str, Notifier],
+        returns: Returns,
         codec: Codec,
     ) -> None:
         self._desk = desk
         self._codec = codec
         self._store = store
         self._keyring = keyring
+        self._returns = returns
+        self._tracer = Tracer(store, keyring)
         self._writers = {
             name: notifier.correspondence
             for name, notifier in notifiers.items()
@@ -100,7 +106,12 @@ class Replies:
             StoreError: The store failed; nothing was recorded, handle it again.
         """
         mail = parse(message.raw, complete=not message.cut)
-        row = await self._row_of(mail)
+        row = await self._tracer.by_address(mail)
+        if row is None:
+            delivery = await self._returns.delivery_of(mail)
+            if delivery is not None:
+                return await self._take_back(delivery, message, mail, inbox)
+            row = await self._by_thread(mail, inbox)
         if row is None:
             self.ignored["no token"] += 1
             return False
@@ -120,20 +131,26 @@ class Replies:
             _log.warning("a reply came to a request whose seal is invalid: %s", error)
         return True
 
-    async def _row_of(self, mail: IncomingMail) -> TokenRow | None:
-        """Return the row of the first genuine token in the mail's addresses."""
-        for text in tokens_in(mail.headers):
-            try:
-                parsed = parse_token(text)
-                row = await self._store.token(parsed.token_id.hex())
-                if row is None:
-                    dummy_check(self._keyring)
-                    continue
-                verify(self._keyring, parsed, binding_of(row), purpose="email")
-            except TokenError:
-                continue
-            return row
-        return None
+    async def _by_thread(self, mail: IncomingMail, inbox: Inbox) -> TokenRow | None:
+        """Return the row of the token that a mail without one answers to; machines have none."""
+        if self._why_automatic(mail) is not None:
+            return None
+        return await self._tracer.by_thread(mail, inbox)
+
+    async def _take_back(
+        self, delivery: Delivery, message: Incoming, mail: IncomingMail, inbox: Inbox
+    ) -> bool:
+        """Record what came back of a delivery; whatever else came to its address is ignored."""
+        if delivery.notifier not in self._writers:
+            self.ignored["not sent by this client"] += 1
+            return False
+        bounce = read_bounce(message.raw, complete=not message.cut)
+        key = f"{inbox.name}:{mail.key}"
+        if bounce is None:
+            self.ignored["to a bounce address"] += 1
+        elif not await self._store.was_handled(key):
+            await self._returns.record(delivery, bounce, key=key)
+        return True
 
     async def _answer(
         self, mail: IncomingMail, row: TokenRow, sent: _Sent, *, key: str, inbox: Inbox
@@ -165,13 +182,9 @@ class Replies:
         if mail.sender is None or mail.sender != row.recipient:
             return refusal_note("sender")
         if inbox.trusted_server is not None:
-            vouched = verdict(
-                mail.values("Authentication-Results"),
-                server=inbox.trusted_server,
-                from_domain=mail.sender.rpartition("@")[2],
-            )
-            if not vouched.passed:
-                return refusal_note("strength", detail=vouched.reason)
+            why = vouched(mail, inbox)
+            if why is not None:
+                return refusal_note("strength", detail=why)
         if request.status == "pending" and (row.used_at or row.revoked_at):
             return refusal_note("not_allowed", detail="somebody else was asked instead")
         if request.status == "pending" and row.payload_digest != request.payload_digest:
@@ -205,6 +218,8 @@ class Replies:
                 display_name=writer.sender_name,
                 lines=sent_text(outgoing),
             ),
+            rich=mail.rich,
+            author=mail.author,
         )
 
     async def _sent(self, row: TokenRow) -> _Sent | None:
@@ -227,7 +242,7 @@ class Replies:
             return
         if refusal is None:
             await self._decide(reply, answer, row, request, key=key, proof=proof, edit=edit)
-        elif refusal in {"unknown", "not_alone"}:
+        elif refusal in {"unknown", "not_alone"} and len(request.comments) < COMMENTS_PER_REQUEST:
             notices = await self._explanation(request, row, refusal_note(refusal, line=reply.first))
             remark = Remark(author=row.recipient, text=answer.feedback, channel="email")
             await self._desk.do(request.request_id, remark, via=Via(handled=key, notices=notices))

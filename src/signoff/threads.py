@@ -1,4 +1,4 @@
-"""Calling blocking code from a step, with the step's context (floor 3)."""
+"""Threads with and without an event loop: blocking code called from a step (floor 3)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from anyio import to_thread as _to_thread
+from anyio.lowlevel import current_token
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,3 +25,13 @@ async def to_thread(fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         **kwargs: For `fn`.
     """
     return await _to_thread.run_sync(partial(fn, *args, **kwargs))
+
+
+def in_event_loop() -> bool:
+    """Return whether this thread runs an event loop; a note of another thread's loop is not enough."""
+    try:
+        current_token()
+    except RuntimeError:
+        # Also what the loops raise themselves, in a thread that was handed a copy of a context.
+        return False
+    return True

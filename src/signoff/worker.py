@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import secrets
 import time
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ MAX_PASSES: Final = 1000
 SWEEP_SECONDS: Final = 5.0
 LOGIN_PAUSE: Final = 10
 """How many poll intervals to wait after a refused login, so that no account gets locked."""
+RECONNECT_SECONDS: Final = 1.0
+"""How long to wait at the most after a first failure; doubled with each further one, up to a poll interval."""
+_MOST_DOUBLINGS: Final = 30
 _AT_ONCE: Final = 64
 _PAGE: Final = 200
 _TRIES: Final = 3
@@ -229,16 +233,20 @@ class Worker:
         return self._keeper.keep(acquire, began=began)
 
     async def _poll_for_ever(self, inbox: Inbox) -> None:
+        interval = inbox.poll_interval_seconds
+        failures = 0
         while True:
-            pause = inbox.poll_interval_seconds
             try:
                 await self.poll_inbox(inbox)
+                await inbox.wait_for_news(interval)
             except InboxError as error:
-                if error.login_failed:
-                    pause *= LOGIN_PAUSE
+                failures += 1
+                await anyio.sleep(_rest(error, failures, interval))
             except Exception:  # noqa: BLE001 - whatever a poll runs into, the next one comes
                 _log.exception("the inbox %s could not be polled; trying again", inbox.name)
-            await anyio.sleep(pause)
+                await anyio.sleep(interval)
+            else:
+                failures = 0
 
     # The inbox.
 
@@ -292,6 +300,15 @@ class Worker:
             return False
         self._tries.pop(message.uid, None)
         return ours
+
+
+def _rest(error: InboxError, failures: int, interval: float) -> float:
+    """Return how many seconds to leave an inbox alone after so many failures in a row."""
+    if error.login_failed:
+        return interval * LOGIN_PAUSE
+    longest = min(interval, RECONNECT_SECONDS * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
+    # Not all at once: other workers lost the same server at the same moment.
+    return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
 def _work(report: DrainReport) -> tuple[int, int, int, int]:

@@ -36,6 +36,16 @@ WAIT: Final = 10
 """Seconds after which a test stops to wait for what should come at once."""
 
 
+@pytest.fixture(params=["asyncio-aioimaplib", "asyncio-imaplib", "trio-imaplib"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the event loop for one way in which an inbox reads its mail, as it chooses by itself."""
+    loop, _, library = str(request.param).partition("-")
+    if loop == "asyncio":
+        installed = library == "aioimaplib"
+        monkeypatch.setattr("signoff.inboxes.imap._has_aioimaplib", lambda: installed)
+    return loop
+
+
 @dataclass(frozen=True)
 class Certificate:
     """A certificate for loopback: what a server shows, and what trusts it."""
@@ -269,6 +279,8 @@ USUAL: Final[dict[str, Answer]] = {
     "BODIES": b"* 1 FETCH (UID 5 BODY[]<0> {3}\r\nabc)\r\n" + OK,
     "UID MOVE": OK,
     "LOGOUT": b"* BYE\r\n" + OK,
+    "IDLE": b"+ idling\r\n",
+    "DONE": OK,
 }
 
 
@@ -282,7 +294,8 @@ class Peer:
         greeting: What it says first.
         greet: It says it only after this is set.
         in_single_bytes: Whether each byte goes out in a packet of its own.
-        heard: Every command that came in, without its tag.
+        heard: Every command that came in, without its tag; `DONE` ends an IDLE.
+        said: How many bytes went out.
         responses: What else was said in logins, decoded.
         tls: With what it encrypts from the first byte, or after STARTTLS.
     """
@@ -297,6 +310,7 @@ class Peer:
         self.responses: list[bytes] = []
         self.tls: ssl.SSLContext | None = None
         self.connections = 0
+        self.said = 0
         self._ended = 0
         self._changed = Condition()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -309,6 +323,16 @@ class Peer:
         """Wait until something has come about."""
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), WAIT)
+
+    def push(self, text: bytes) -> None:
+        """Say something that nobody asked for."""
+        assert self._current is not None
+        self._current.sendall(text)
+
+    def vanish(self) -> None:
+        """End the connection without a word."""
+        assert self._current is not None
+        socket.socket.shutdown(self._current, socket.SHUT_RDWR)
 
     def hang_up_after(self, text: bytes) -> HangUp:
         """Return the answer that is the last one of its connection."""
@@ -366,10 +390,10 @@ class Peer:
         while goes_on and (line := self._line(connection)):
             first, _, rest = line.rstrip(b"\r\n").partition(b" ")
             tag = first if rest else tag
-            command = _command(rest.decode())
+            command = "DONE" if first == b"DONE" else _command(rest.decode())
             with self._changed:
-                if rest:
-                    self.heard.append(rest.decode())
+                if rest or command == "DONE":
+                    self.heard.append(rest.decode() or command)
                 else:
                     self.responses.append(base64.b64decode(first))
                 self._changed.notify_all()
@@ -395,6 +419,7 @@ class Peer:
     def _say(self, connection: socket.socket, answer: Answer, tag: bytes) -> bool:
         text = answer.text if isinstance(answer, HangUp) else answer
         text = text.replace(b"TAG", tag)
+        self.said += len(text)
         if self.in_single_bytes:
             for position in range(len(text)):
                 connection.sendall(text[position : position + 1])

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from tests.adapters.conftest import Certificate, MailServer
 
 
+@pytest.fixture
+def anyio_backend(transport: str) -> str:
+    """Run each async test over both transports."""
+    return transport
+
+
 def a_mail(number: int = 1, *, size: int = 0) -> bytes:
     """Return a mail that no other number has, of at least a size."""
     return b"From: ann@acme.example\r\nSubject: %d\r\n\r\n%s\r\n" % (number, b"x" * size)

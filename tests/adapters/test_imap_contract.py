@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from tests.adapters.conftest import MailServer
 
 
+@pytest.fixture
+def anyio_backend(transport: str) -> str:
+    """Run each async test over both transports."""
+    return transport
+
+
 class TestIMAPInbox(InboxContract):
-    """What `InboxContract` says, of an inbox over imaplib."""
+    """What `InboxContract` says, of an inbox over both transports."""
 
     @pytest.fixture
     async def inbox(self, mail_server: MailServer) -> AsyncIterator[Inbox]:

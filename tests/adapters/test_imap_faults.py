@@ -35,6 +35,12 @@ PASSWORD: Final = 'pa"ss\\word'
 OK: Final = b"TAG OK done\r\n"
 
 
+@pytest.fixture
+def anyio_backend(transport: str) -> str:
+    """Run each async test over both transports."""
+    return transport
+
+
 @asynccontextmanager
 async def open_inbox(peer: Peer, **options: Any) -> AsyncIterator[IMAPInbox]:
     """Open an inbox in clear, unless the options say otherwise."""
@@ -246,12 +252,16 @@ async def test_without_uidnext_the_newest_uid_is_looked_up(
     ("command", "answer", "words"),
     [
         ("SELECT", b"TAG NO [NONEXISTENT] no such box\r\n", "open mailbox 'INBOX': .* no such box"),
-        ("SELECT", b"TAG BAD what\r\n", "SELECT command error: BAD"),
+        (
+            "SELECT",
+            b"TAG BAD what\r\n",
+            "SELECT command error: BAD|refused to open mailbox 'INBOX': what",
+        ),
         ("SELECT", OK, "keeps no UIDs in mailbox 'INBOX'"),
         ("SELECT", b"* OK [UIDVALIDITY] x\r\n" + OK, "keeps no UIDs"),
         ("SELECT", b"* OK [UIDVALIDITY 7] x\r\nTAG OK [READ-ONLY] y\r\n", "is not writable"),
         ("UID SEARCH", b"TAG NO [SERVERBUG] try later\r\n", "refused to search: .* try later"),
-        ("UID SEARCH", b"TAG BAD what\r\n", "UID command error: BAD"),
+        ("UID SEARCH", b"TAG BAD what\r\n", "UID command error: BAD|refused to search: what"),
         ("SIZES", b"TAG NO not now\r\n", "refused to hand out messages: not now"),
         ("BODIES", b"* 1 FETCH (UID 5)\r\nTAG NO not now\r\n", "refused to hand out messages"),
         ("BODIES", rows(b'(UID 5 X "unfinished)'), "a FETCH row that is none"),
@@ -260,7 +270,7 @@ async def test_without_uidnext_the_newest_uid_is_looked_up(
         ("BODIES", b"OTHER1 OK done\r\n", "unexpected response"),
         ("BODIES", b"* 1 FETCH (UID 5 BODY[]<0> {99999999999}\r\n", "announced 99999999999 bytes"),
         ("BODIES", b"* BYE shutting down\r\n", "shutting down"),
-        ("CAPABILITY", OK, "no CAPABILITY response"),
+        ("CAPABILITY", OK, "no CAPABILITY response|not IMAP4 compliant"),
         ("CAPABILITY", b"* CAPABILITY POP3\r\n" + OK, "not IMAP4 compliant"),
         ("CAPABILITY", b"* CAPABILITY \xff\r\n" + OK, "can't decode"),
     ],
@@ -318,7 +328,7 @@ async def test_nobody_listening_is_an_error() -> None:
         port = listener.getsockname()[1]
     inbox = IMAPInbox("127.0.0.1", port, username="ann", password="secret", tls="none")
 
-    with pytest.raises(InboxError, match=rf"127.0.0.1:{port} \(none\): .*refused") as caught:
+    with pytest.raises(InboxError, match=rf"127.0.0.1:{port} \(none\): .*Errno 111") as caught:
         await inbox.fetch(None)
 
     assert not caught.value.login_failed
@@ -617,6 +627,7 @@ ECHOES: Final = [
     b"LOGIN ann SECRET\r\n",
     b"* NO LOGIN SECRET\r\nTAG NO [SECRET] no\r\n",
     b"+ SECRET\r\n",
+    b"TAG7 OK done\r\n",
 ]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from signoff import Client, Flow, human_feedback, listen, require_approval, start
+from signoff import Client, Flow, human_feedback, listen, require_approval, start, together
 from signoff.errors import KeyConflict, KeyringError, SealInvalidError
+from signoff.gates import bind_to
 from signoff.model.run import Run
 from signoff.rules.chain import Link, verify_chain
 from signoff.security.keyring import Keyring
@@ -16,6 +18,7 @@ from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import ManualClock, MemoryMail
 
 CFO = "cfo@acme.example"
+DEPUTY = "deputy@acme.example"
 
 
 @require_approval(name="keys.pay", assignees=[CFO], hidden=["iban"])
@@ -37,6 +40,15 @@ class Spend(Flow, name="keys.spend"):
     async def spend(self) -> str:
         """Make the gated call."""
         return await pay(9, "DE00")
+
+
+class Twice(Flow, name="keys.twice"):
+    """Two gated calls at once."""
+
+    @start()
+    async def spend(self) -> None:
+        """Make them."""
+        await together(partial(pay, 1, "DE01"), partial(pay, 2, "DE02"))
 
 
 def office(store: MemoryStore | SQLiteStore, mail: MemoryMail, keyring: Keyring) -> Client:
@@ -187,6 +199,40 @@ async def test_the_key_of_a_keyed_call_outlives_a_rotation(database: Path) -> No
         assert again.request_id == first.request_id
         with pytest.raises(KeyConflict, match="inv-17"):
             await client.submit(pay, 9, "DE01", key="inv-17")
+
+
+async def test_hidden_arguments_that_were_stored_before_a_rotation_need_their_key(
+    database: Path,
+) -> None:
+    """Also when the call is first asked about, and the run written anew, after it."""
+    mail, old = MemoryMail(), Keyring.generate()
+    new = old.rotated({1})
+    async with office(SQLiteStore(database), mail, old) as client:
+        run_id = await client._submitted(bind_to(pay, (9, "DE00"), {}), key="inv-18")
+
+    async with office(SQLiteStore(database), mail, new) as client:
+        request = await client.submit(pay, 9, "DE00", key="inv-18")
+        assert await client.keys_in_use() == {1, 2}
+        await client.hitl.approve(request_id=request.request_id, reviewer=CFO)
+        await client.drain()
+        assert (await client.flows.get(run_id)).output == "9 to DE00"
+        assert await client.keys_in_use() == frozenset()
+
+
+async def test_commitments_made_before_a_rotation_need_their_key(database: Path) -> None:
+    """Also when their requests were sealed anew, for somebody else, and their step ran after it."""
+    old = Keyring.generate()
+    async with Client(SQLiteStore(database), keyring=old) as client:
+        await client.flows.start(Twice)
+        await client.drain()
+
+    async with Client(SQLiteStore(database), keyring=old.rotated({1})) as client:
+        first, second = await client.hitl.list_requests()
+        for request in (first, second):
+            await client.hitl.reassign(request_id=request.request_id, assignees=[DEPUTY])
+        await client.hitl.approve(request_id=first.request_id, reviewer=DEPUTY)
+        await client.drain()
+        assert await client.keys_in_use() == {1, 2}
 
 
 async def test_a_kickoff_with_a_wrong_key_is_refused_as_well() -> None:

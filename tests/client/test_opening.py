@@ -321,6 +321,7 @@ async def test_the_requester_is_who_the_caller_names_else_who_the_client_knows()
         ]
     async with Client(requester="the nightly job") as client:
         assert (await client.flows.start(Ask)).requester == "the nightly job"
+        assert (await client.hitl.request("ok?", payload=1)).requester == "the nightly job"
 
 
 async def test_a_store_that_cannot_be_opened_is_an_error_that_names_it(tmp_path: Path) -> None:

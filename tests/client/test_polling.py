@@ -11,7 +11,7 @@ from signoff import Client
 from signoff.errors import InboxError
 from signoff.ports import Batch
 from signoff.testing import MemoryMail
-from signoff.worker import LOGIN_PAUSE
+from signoff.worker import LOGIN_PAUSE, RECONNECT_SECONDS
 
 INTERVAL = 60.0
 
@@ -31,6 +31,7 @@ class Watched(MemoryMail):
         self.answers = list(answers)
         self.looked_at: list[float] = []
         self.enough = anyio.Event()
+        self.broken_waits = 0
 
     @override
     async def fetch(self, mark: str | None) -> Batch:
@@ -42,6 +43,13 @@ class Watched(MemoryMail):
         if answer is not None:
             raise answer
         return await super().fetch(mark)
+
+    @override
+    async def wait_for_news(self, seconds: float) -> None:
+        if self.broken_waits:
+            self.broken_waits -= 1
+            raise InboxError("the server hung up")
+        await super().wait_for_news(seconds)
 
     @property
     def rests(self) -> list[float]:
@@ -58,8 +66,45 @@ async def served(mail: Watched) -> list[float]:
 
 
 async def test_the_inbox_is_polled_at_its_interval() -> None:
-    """The first time at once; an error changes nothing."""
-    assert await served(Watched(None, InboxError("the server hung up"), None)) == [INTERVAL] * 3
+    """The first time at once, and then with a rest each time."""
+    assert await served(Watched(None, None, None)) == [INTERVAL] * 3
+
+
+async def test_after_an_error_the_inbox_is_soon_tried_again() -> None:
+    """First after a second at the most, then after twice as long, never after more than an interval."""
+    hung_up = InboxError("the server hung up")
+
+    *rests, last = await served(Watched(*[hung_up] * 9, None))
+
+    longest = [min(RECONNECT_SECONDS * 2**failures, INTERVAL) for failures in range(9)]
+    assert longest[-3:] == [INTERVAL] * 3
+    assert all(most / 2 <= rest <= most for rest, most in zip(rests, longest, strict=True))
+    assert last == INTERVAL
+    # A server that comes back is not met by all at the same moment.
+    assert len({rest / most for rest, most in zip(rests, longest, strict=True)}) > 1
+
+
+async def test_an_error_while_waiting_for_news_is_one_as_well() -> None:
+    """A server that ends each wait is not polled without a rest."""
+    mail = Watched(None, None, None)
+    mail.broken_waits = 2
+
+    first, second, third = await served(mail)
+
+    assert RECONNECT_SECONDS / 2 <= first <= RECONNECT_SECONDS
+    assert RECONNECT_SECONDS <= second <= 2 * RECONNECT_SECONDS
+    assert third == INTERVAL
+
+
+async def test_news_end_the_rest() -> None:
+    """An inbox that is told of mail is polled at once."""
+    mail = Watched(None)
+    async with Client(notifiers=[mail], inbox=mail) as client, client.serving():
+        await anyio.sleep(INTERVAL / 4)
+        mail.receive(b"From: ann@acme.example\r\n\r\nhello\r\n")
+        await mail.enough.wait()
+
+    assert mail.rests == [INTERVAL / 4]
 
 
 async def test_after_a_refused_login_the_inbox_rests_longer() -> None:

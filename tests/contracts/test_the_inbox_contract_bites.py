@@ -21,6 +21,8 @@ from signoff.ports import Batch, Inbox, Incoming
 from signoff.testing import InboxContract
 
 SUITE = InboxContract()
+IMPATIENT = 0.2
+"""Seconds that a test of the contract waits for what never comes."""
 NAMES = sorted(name for name in dir(InboxContract) if name.startswith("test_"))
 SEEN = (AssertionError, InboxError, ExceptionGroup)
 """How a test of the contract fails: it does not hold, or the inbox fails where it must not."""
@@ -75,6 +77,10 @@ class Shelf(Inbox):
         self.is_open = True
         left = [one for one in self.mailbox.messages if one.uid not in set(uids)]
         self.mailbox.messages[:] = left
+
+    @override
+    async def wait_for_news(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
 
     @override
     async def aclose(self) -> None:
@@ -356,6 +362,58 @@ class Crosses(Faulty):
         return Batch(messages=[], mark=batch.mark, more=batch.more)
 
 
+class WaitsForEver(Faulty):
+    """It waits until there is news."""
+
+    caught_by = ("test_waiting_for_news_ends",)
+
+    @override
+    async def wait_for_news(self, seconds: float) -> None:
+        await anyio.sleep_forever()
+
+
+class WaitsOnlyOnceOpen(Faulty):
+    """It cannot wait before it has a connection."""
+
+    caught_by = ("test_waiting_for_news_ends",)
+
+    @override
+    async def wait_for_news(self, seconds: float) -> None:
+        if not self.is_open:
+            raise InboxError("not open")
+
+
+class KeepsTheNews(Faulty):
+    """It takes what came in for itself."""
+
+    caught_by = ("test_waiting_for_news_takes_nothing_away",)
+
+    @override
+    async def wait_for_news(self, seconds: float) -> None:
+        await super().wait_for_news(seconds)
+        self.mailbox.messages.clear()
+
+
+class WaitsAlone(Faulty):
+    """It lets nobody in while it waits."""
+
+    caught_by = ("test_other_calls_do_not_wait_for_the_end_of_a_wait",)
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        super().__init__(mailbox)
+        self.lock = anyio.Lock()
+
+    @override
+    async def wait_for_news(self, seconds: float) -> None:
+        async with self.lock:
+            await super().wait_for_news(seconds)
+
+    @override
+    async def fetch(self, mark: str | None) -> Batch:
+        async with self.lock:
+            return await super().fetch(mark)
+
+
 FAULTS = Faulty.__subclasses__()
 
 
@@ -383,8 +441,11 @@ async def test_a_right_inbox_passes(name: str) -> None:
     [(fault, name) for fault in FAULTS for name in fault.caught_by],
     ids=lambda value: getattr(value, "__name__", value),
 )
-async def test_a_fault_is_caught(fault: type[Faulty], name: str) -> None:
+async def test_a_fault_is_caught(
+    fault: type[Faulty], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The named test of the contract fails on the faulty inbox."""
+    monkeypatch.setattr(InboxContract, "patience", IMPATIENT)
     with pytest.raises(SEEN):
         await put_to_the_test(name, fault)
 

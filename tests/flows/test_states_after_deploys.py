@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
@@ -186,6 +187,40 @@ async def test_nine_dead_workers_are_no_poison(bench: Bench) -> None:
     )
     await bench.answer("ask", "yes")
     assert (await bench.now(run)).output == "copy"
+
+
+@pytest.mark.parametrize(("deaths", "status"), [(0, "ready"), (9, "ready"), (10, "blocked")])
+async def test_a_worker_that_stops_in_good_order_does_not_count_as_dead(
+    bench: Bench, deaths: int, status: str
+) -> None:
+    """However often it does; those that have died are still counted together."""
+
+    class Slow(Flow):
+        @start()
+        async def begin(self) -> None:
+            begun.set()
+            await anyio.sleep_forever()
+
+    run = await bench.client.flows.start(Slow)
+    lease = bench.client._lease
+    advance = bench.client._machinery.executor.advance
+    for died in range(max(deaths, MAX_DEATHS)):
+        begun = anyio.Event()
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as worker:
+                worker.start_soon(advance, run.run_id)
+                await begun.wait()
+                worker.cancel_scope.cancel()
+        if died < deaths:
+            await kill_a_worker(bench, run, lease)
+    begun = anyio.Event()
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as worker:
+            worker.start_soon(advance, run.run_id)
+            if status == "ready":
+                await begun.wait()
+                worker.cancel_scope.cancel()
+    assert (await bench.now(run)).status == status
 
 
 @require_approval(name="deploys.pay")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 
 from signoff import Flow, require_approval, start
@@ -72,23 +74,38 @@ async def test_equal_gates_may_come_in_another_order(client: TestingClient) -> N
 class Drifts:
     """A flow whose step calls a gate with these amounts, one at each attempt."""
 
-    def __init__(self, amounts: list[int], **options: object) -> None:
+    def __init__(self, amounts: Sequence[object], **options: object) -> None:
         """Make the flow."""
-        self.paid: list[int] = []
+        self.paid: list[object] = []
         paid, left = self.paid, iter(amounts)
 
         @require_approval(**options)  # type: ignore[call-overload, untyped-decorator]  # any options
-        async def pay(amount: int) -> int:
+        async def pay(amount: object) -> object:
             paid.append(amount)
             return amount
 
         class Pays(Flow):
             @start()
-            async def step(self) -> int:
-                result: int = await pay(next(left))
+            async def step(self) -> object:
+                result: object = await pay(next(left))
                 return result
 
         self.flow = Pays
+
+
+async def test_the_audit_chain_holds_no_argument_of_a_replay_that_drifted(
+    client: TestingClient,
+) -> None:
+    """What was called stands beside the entry, where it can be erased, and in the run."""
+    drifts = Drifts(["4929-card", "4929-other-card"])
+    run = await approve(client, await started(client, drifts.flow))
+    entries = await client._store.audit(f"run:{run.run_id}")
+
+    blocked = entries[-1]
+    assert (blocked.event, blocked.facts["reason"]) == ("run.blocked", "drift")
+    assert not any(b"4929" in entry.body for entry in entries)
+    assert blocked.facts["detail"] == run.blocked_detail
+    assert run.blocked_detail.count("4929") == 2
 
 
 async def test_a_replay_with_other_arguments_blocks_the_run(client: TestingClient) -> None:

@@ -42,7 +42,7 @@ class Payment:
                 result: str | None = await pay(5)
                 return result
 
-        self.flow = Pays
+        self.flow: type[Flow[dict[str, object]]] = Pays
 
     async def pending(self) -> Request:
         """Return the one request that waits."""
@@ -99,6 +99,26 @@ async def test_it_happened_and_perhaps_with_this_result(
     run = await payment.answer(await payment.in_doubt(), "happened", result)
 
     assert (run.status, run.output, payment.ran) == ("completed", output, [5])
+
+
+async def test_a_result_may_look_like_the_arguments(client: TestingClient) -> None:
+    """It is what the call returns all the same, and not left out as if nothing was changed."""
+    kills = [Killed()]
+
+    @require_approval(assignees=[CFO])
+    async def book(amount: int) -> dict[str, int] | None:
+        raise kills.pop()
+
+    class Books(Flow):
+        @start()
+        async def step(self) -> dict[str, int] | None:
+            return await book(5)
+
+    payment = Payment(client)
+    payment.flow = Books
+    run = await payment.answer(await payment.in_doubt(), "happened", {"amount": 5})
+
+    assert (run.output, kills) == ({"amount": 5}, [])
 
 
 async def test_a_result_that_does_not_fit_is_asked_about_again(client: TestingClient) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from signoff.errors import ConfigurationError
 from signoff.mail.address import (
     MAX_LOCAL_OCTETS,
+    carries_tag,
     delivery_id_of,
     is_reply_address,
     message_id,
@@ -453,13 +454,33 @@ def test_a_message_id_names_its_delivery() -> None:
     assert delivery_id_of(made.upper()) == DELIVERY
 
 
-def test_a_message_id_has_at_most_70_characters() -> None:
-    """A longer one would be folded; the message says how long a domain may be."""
-    longest = "x" * 29 + ".example"
+def test_a_message_id_with_a_token_carries_a_tag_that_nobody_else_makes() -> None:
+    """80 bits that only the token gives; the token is not in it; any case proves the same."""
+    made = message_id(DELIVERY, "example.com", token=TOKEN)
 
-    assert len(message_id(DELIVERY, longest)) == 70
-    with pytest.raises(ConfigurationError, match="too long for message ids: at most 37 characters"):
-        message_id(DELIVERY, "x" + longest)
+    assert made == f"<{DELIVERY}.uoqj5nlurl45tjiy@example.com>"
+    assert TOKEN not in made
+    assert delivery_id_of(made) == DELIVERY
+    assert carries_tag(made, token=TOKEN)
+    assert carries_tag(made.upper(), token=TOKEN)
+    assert message_ids_in([("In-Reply-To", made.upper())]) == [made]
+    assert not carries_tag(made, token=OTHER)
+    assert not carries_tag(made.replace(DELIVERY, DELIVERY[:-1] + "3"), token=TOKEN)
+    assert not carries_tag(made.replace(".uoq", ".uor"), token=TOKEN)
+    assert not carries_tag(message_id(DELIVERY, "example.com"), token=TOKEN)
+    assert not carries_tag("<x@example.com>", token=TOKEN)
+
+
+def test_a_message_id_keeps_the_end_of_a_long_domain() -> None:
+    """A longer id would be folded; two labels stay in any case."""
+    assert message_id(DELIVERY, "x" * 37 + ".example") == f"<{DELIVERY}@{'x' * 37}.example>"
+    longest = message_id(DELIVERY, f"a.{'x' * 33}.example")
+    assert (longest, len(longest)) == (f"<{DELIVERY}@a.{'x' * 33}.example>", 76)
+    assert message_id(DELIVERY, f"a.{'x' * 34}.example") == f"<{DELIVERY}@{'x' * 34}.example>"
+    assert message_id(DELIVERY, f"{'x' * 63}.{'y' * 63}").endswith(f"@{'x' * 63}.{'y' * 63}>")
+    tagged = message_id(DELIVERY, "mail.approvals.acme.example", token=TOKEN)
+    assert tagged.endswith("@approvals.acme.example>")
+    assert len(tagged) <= 76
 
 
 @pytest.mark.parametrize(

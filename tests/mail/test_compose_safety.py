@@ -38,7 +38,9 @@ from signoff.rules.written_edits import APPROVED_WITH_CHANGES
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REPLY_TO: Final = f"approvals+{'ab2cd3ef' * 6}@acme.example"
-KINDS: Final[list[DeliveryKind]] = ["request", "confirmation", "refusal", "cancelled", "expired"]
+KINDS: Final[list[DeliveryKind]] = [
+    *("request", "confirmation", "refusal", "cancelled", "expired", "undelivered")
+]
 
 HEADERS: Final = [
     "Subject",
@@ -360,7 +362,12 @@ TEMPTING: Final = [
     *("Recorded: the answer", "You need not do anything", "|", "| approved", "|+", "==", "##-"),
     *("Code", "sha256", "needs_revision", "Request req_1", "The request is closed", "a", "Pay"),
     *(REPLY_LINE, "[Approval] approved", "Question =="),
-    *("Reply: approved", "Reply: change and approve", "Values that can be changed", "opens a reply"),
+    *(
+        "Reply: approved",
+        "Reply: change and approve",
+        "Values that can be changed",
+        "opens a reply",
+    ),
     *("Choose your answer", "vendor (str)", "vendor", "vendor, proposed", "Earlier answers"),
     *("[red]", "Answer due", "Answer due: no time is set", "|~", "approved with", "value"),
 ]

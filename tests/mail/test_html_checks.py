@@ -29,7 +29,9 @@ from signoff.rules.outcomes import choices
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REPLY_TO: Final = f"approvals+{'ab2cd3ef' * 6}@acme.example"
-KINDS: Final[list[DeliveryKind]] = ["request", "confirmation", "refusal", "cancelled", "expired"]
+KINDS: Final[list[DeliveryKind]] = [
+    *("request", "confirmation", "refusal", "cancelled", "expired", "undelivered")
+]
 SCHEMES: Final = ["light", "dark"]
 
 

@@ -92,7 +92,7 @@ def test_what_is_seen_stays(attributes: str) -> None:
     [
         "<blockquote type=cite>",
         "<BLOCKQUOTE>",
-        "<div class='gmail_quote gmail_quote_container'>",
+        "<div class='gmail_attr'>",
         '<div class="moz-cite-prefix">',
         "<div class=yahoo_quoted>",
         "<div class=protonmail_quote>",

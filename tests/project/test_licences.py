@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -42,6 +43,18 @@ def test_no_core_dependency_is_under_the_gpl() -> None:
     assert {"aiosmtplib", "anyio", "cryptography", "pydantic", "pydantic-core"} <= set(names)
     assert not {name: licence(name) for name in names if GPL.search(licence(name))}
     assert all(licence(name).strip(" /") for name in names)
+
+
+def test_one_module_imports_the_gpl_library() -> None:
+    """All else works without it."""
+    source = Path(__file__).parents[2] / "src"
+    importing = [
+        path.name
+        for path in source.rglob("*.py")
+        if re.search(r"^\s*(import|from) aioimaplib\b", path.read_text(), re.MULTILINE)
+    ]
+
+    assert importing == ["aioimaplib_channel.py"]
 
 
 def test_the_gpl_library_comes_only_with_its_extra() -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from signoff.model.values import Tree, rows
@@ -380,7 +380,24 @@ def test_an_unchanged_payload_is_never_an_edit(tree: Any) -> None:
     assert found == Edit(tree, (), ())
 
 
+@pytest.mark.parametrize("beside", [None, {"$": "tuple", "v": [1]}])
+def test_a_list_in_a_list_never_turns_into_a_tuple_that_looks_the_same(beside: Any) -> None:
+    """Whatever else is in the list: the reviewer could not see it."""
+    found = check_edit([[None], beside], [{"$": "tuple", "v": [None]}, beside])
+
+    assert found.problems == (Problem("[0]", "must stay list, and is tuple"),)
+
+
+def test_a_list_may_take_the_place_of_a_number_where_there_are_lists() -> None:
+    """That is seen."""
+    found = check_edit([1, [2]], [[3], [2]])
+
+    assert found.changes == (Change("[0]", "changed", 1, [3]),)
+    assert found.problems == ()
+
+
 @settings(max_examples=300)
+@example(old=[[None], None], new=[{"$": "tuple", "v": [None]}, None])
 @given(old=TREES, new=TREES)
 def test_an_edit_that_is_accepted_stores_what_the_reviewer_saw(old: Any, new: Any) -> None:
     """With no problem, what is stored reads as what was written; with one, as what was proposed."""

@@ -332,3 +332,89 @@ def test_an_end_without_a_label_is_told_by_its_status() -> None:
         ensure_open(ended, NOON)
 
     assert decided.value.outcome == "answered"
+
+
+EMAIL = {"channel": "email", "proof": "sender"}
+
+
+@pytest.mark.parametrize(
+    ("given", "command", "minutes", "said"),
+    [
+        (
+            {},
+            answer("yes"),
+            0,
+            "'yes' is not one of the labels; the choices are approved, rejected, later",
+        ),
+        (
+            {"editable": False},
+            answer(payload_json="{}"),
+            0,
+            "the edit was not accepted: payload: this request's payload may not be changed",
+        ),
+        (
+            {},
+            answer("rejected", payload_json="{}"),
+            0,
+            "the edit was not accepted: payload: a refusal cannot change the payload",
+        ),
+        (
+            {},
+            answer(seen_digest="sha256:other"),
+            0,
+            "the edit was not accepted: payload: it was changed since it was shown",
+        ),
+        (
+            {"risk": "high"},
+            answer(**EMAIL),
+            0,
+            f"{ANN} may not decide: an answer by email (sender) may not decide a request of high risk",
+        ),
+        ({}, answer(), 60, "expired at 2026-03-02T13:00:00+00:00; ask anew"),
+        ({}, Expire(), 0, "its time is not up yet"),
+    ],
+)
+def test_a_refusal_says_which_request_and_why(
+    given: dict[str, object], command: Command, minutes: int, said: str
+) -> None:
+    """In the whole message, and as attributes."""
+    request = asked(**given)
+
+    with pytest.raises(DecisionError) as refused:
+        decide(request, command, NOON + timedelta(minutes=minutes))
+
+    assert str(refused.value) == f"{request.request_id}: {said}"
+    assert refused.value.request_id == request.request_id
+    if isinstance(refused.value, InvalidEditError):
+        assert refused.value.field == "payload"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (answer(), f"already decided: 'approved' by {ANN} at 2026-03-02T12:00:00+00:00"),
+        (
+            Cancel(by="flow", reason="superseded", channel="timer"),
+            "cancelled (superseded); the answer was not needed any more",
+        ),
+        (Expire(), "expired at 2026-03-02T13:00:00+00:00; ask anew"),
+    ],
+)
+def test_an_answer_that_comes_too_late_hears_how_it_ended(command: Command, said: str) -> None:
+    """Which request it was, who decided, and when."""
+    request = asked()
+    at = NOON + HOUR if isinstance(command, Expire) else NOON
+    ended = decide(request, command, at).request
+
+    with pytest.raises(DecisionError) as refused:
+        decide(ended, answer(), NOON)
+
+    assert str(refused.value) == f"{request.request_id}: {said}"
+    assert refused.value.request_id == request.request_id
+
+
+def test_all_new_assignees_are_named() -> None:
+    """In the audit entry, apart from what is kept for ever."""
+    command = Reassign(assignees=(ANN, BOB), by="api:unidentified", channel="api")
+
+    assert decide(asked(), command, NOON).personal == {"assignees": f"{ANN}, {BOB}"}

@@ -98,3 +98,20 @@ def test_a_requester_beside_others_may_stay_assigned() -> None:
     assert asked(fixed=[ANN], policy=Policy(approvers=(BOB,)), requester=ANN) == (ANN,)
     assert asked(requester=ANN) == ()
     assert asked(fixed=[ANN], requester=None) == (ANN,)
+
+
+def test_a_requester_who_could_only_ask_themselves_is_told() -> None:
+    """Whole, because a person has to understand it."""
+    with pytest.raises(ConfigurationError) as refused:
+        asked(fixed=[ANN], requester=ANN)
+
+    assert str(refused.value) == (
+        f"{ANN!r} is both the requester and the only one who could decide, and the"
+        " requester never decides; assign somebody else"
+    )
+
+
+@pytest.mark.parametrize("address", [ANN, "xxxx"])
+def test_without_a_requester_anybody_may_be_asked(address: str) -> None:
+    """Whatever the address is."""
+    assert asked(computed=[address]) == (address,)

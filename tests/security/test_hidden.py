@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from signoff.errors import SealInvalidError
 from signoff.security import Key, Keyring
 from signoff.security.encoding import from_base64, to_base64
-from signoff.security.hidden import Place, decrypt, encrypt, nonce_bytes
+from signoff.security.hidden import Place, decrypt, encrypt, kid_of, nonce_bytes
 
 keyring = Keyring([Key(1, bytes([1]) * 32, "active")])
 rotated = Keyring([Key(1, bytes([1]) * 32, "verify_only"), Key(2, bytes([2]) * 32, "active")])
@@ -57,6 +57,7 @@ def test_a_hidden_value_follows_its_formula() -> None:
 
     encoded = base64.urlsafe_b64encode(nonce + ciphertext).decode().rstrip("=")
     assert made == f"h1.2.{encoded}"
+    assert (kid_of(made), kid_of(text)) == (2, 1)
 
 
 def test_hidden_values_never_change() -> None:

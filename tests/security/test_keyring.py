@@ -158,6 +158,7 @@ def test_subkeys_never_change() -> None:
         "token/email": "7b7e7e937bac6b86",
         "token/callback": "875e9dca8c08b656",
         "token/link": "327bf7ee17872946",
+        "token/bounce": "4d9b3a27e648722b",
         "seal": "6bfe5fcbcc05341f",
         "checkpoint": "a868ea83bea9bfda",
         "audit": "fd770a09ea011fd8",
@@ -172,7 +173,7 @@ def test_every_key_and_purpose_has_its_own_subkey() -> None:
     keyring = three_keys()
     subkeys = [keyring.subkey(kid, purpose) for kid in (2, 3) for purpose in purposes]
 
-    assert len(set(subkeys)) == len(subkeys) == 18
+    assert len(set(subkeys)) == len(subkeys) == 20
     assert {len(subkey) for subkey in subkeys} == {32}
 
 
@@ -557,3 +558,9 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
         Keyring.from_env()
     with pytest.raises(KeyringError, match=r"^OTHER_KEY: there is no key; make one with `openssl"):
         Keyring.from_env("OTHER_KEY")
+
+
+def test_a_letter_that_no_secret_ends_in_is_refused() -> None:
+    """It is no padding that could be taken off."""
+    with pytest.raises(KeyringError, match="the secret is not base64"):
+        Keyring.from_text("A" * 42 + "X")

@@ -14,6 +14,7 @@ from signoff.model.request import CallIdentity, Choice, Evidence, Request
 from signoff.rules.digest import digest
 from signoff.security.keyring import Keyring
 from signoff.security.request_seals import verify_request, with_answer_seals, with_core_seal
+from signoff.security.sealing import seal
 from signoff.testing.builders import HOUR, MICROSECOND, NOON, a_request
 
 KEYRING = Keyring.generate()
@@ -131,6 +132,7 @@ UNSEALED = {
     "comments",
     "audit",
     "undelivered",
+    "hidden_kids",  # says only which keys are still needed
     # by digests and by the other seals:
     "payload_json",
     "payload_digest",
@@ -298,3 +300,89 @@ def test_another_key_verifies_nothing() -> None:
 
     assert found_wrong(pending(), stranger) == "kind"
     assert found_wrong(pending(), retired) == "key"
+
+
+ANSWERED_TEXT = (
+    '{"channel":"email","edited":false,"feedback":"fine","format":1,"outcome":"approve",'
+    '"payload_digest":"DIGEST","reason":"","resolved_at":"2026-03-02T12:00:00Z",'
+    '"reviewer":"ann@acme.example","status":"approved","valid_until":"2026-03-02T13:00:00Z"}'
+)
+CHOICES_TEXT = (
+    '[{"aliases":[],"label":"approve","meaning":"approve"},'
+    '{"aliases":[],"label":"reject","meaning":"reject"}]'
+)
+VOTE_TEXT = (
+    '{"channel":"email","decided_at":"2026-03-02T12:00:00Z","edited":false,"feedback":"fine",'
+    '"format":1,"label":"approve","payload_digest":"DIGEST","proof":"authenticated",'
+    '"reviewer":"REVIEWER"}'
+)
+
+
+def test_what_is_sealed_of_an_answer_never_changes() -> None:
+    """To the byte, or no stored answer would hold any more; the core's and the votes' seals are in it."""
+    request = approved()
+    votes = [
+        seal(
+            KEYRING,
+            record_id=f"req_1/decisions[{index}]",
+            fields={
+                f"decisions[{index}]": VOTE_TEXT.replace("DIGEST", digest(PAYLOAD)).replace(
+                    "REVIEWER", reviewer
+                )
+            },
+        )
+        for index, reviewer in enumerate(["ann@acme.example", "bob@acme.example"])
+    ]
+    assert [vote.seal for vote in request.decisions] == votes
+    assert request.resolution is not None
+    assert request.seal is not None
+    assert request.resolution.seal == seal(
+        KEYRING,
+        record_id="req_1/resolution",
+        fields={
+            "resolution": ANSWERED_TEXT.replace("DIGEST", digest(PAYLOAD)),
+            "status": "approved",
+            "core": request.seal.whole,
+            "decisions": f"{votes[0].whole} {votes[1].whole}",
+        },
+    )
+
+
+def test_what_is_sealed_of_a_question_never_changes() -> None:
+    """Numbers, nested values and foreign letters stand in it as they stand in the store's text."""
+    request = pending(metadata={"b": [1, 0.5, None], "a": "\u00e9"}, summary='say "h\u00e9"')
+    identity = (
+        '{"attempt":1,"digest":"sha256:00","gate":"shop:pay","nth":0,"occurrence_id":"run_1.1"}'
+    )
+    assert request.seal is not None
+    sealed = request.seal.tags
+
+    def tag(name: str, text: str) -> str:
+        return seal(KEYRING, record_id="req_1", fields={name: text}).tags[name]
+
+    assert sealed["metadata"] == tag("metadata", '{"a":"\\u00e9","b":[1,0.5,null]}')
+    assert sealed["summary"] == tag("summary", '"say \\"h\\u00e9\\""')
+    assert sealed["identity"] == tag("identity", identity)
+    assert sealed["choices"] == tag("choices", CHOICES_TEXT)
+
+
+def test_an_answer_to_a_question_that_was_never_sealed_says_so() -> None:
+    """In the place of the question's seal stands nothing."""
+    bare = approved().model_copy(update={"seal": None})
+    assert bare.resolution is not None
+    anew = bare.model_copy(update={"resolution": bare.resolution.model_copy(update={"seal": None})})
+    answered = with_answer_seals(KEYRING, anew).resolution
+    assert answered is not None
+    assert answered.seal is not None
+    wholes = " ".join(vote.seal.whole for vote in bare.decisions if vote.seal)
+
+    assert answered.seal == seal(
+        KEYRING,
+        record_id="req_1/resolution",
+        fields={
+            "resolution": ANSWERED_TEXT.replace("DIGEST", digest(PAYLOAD)),
+            "status": "approved",
+            "core": "",
+            "decisions": wholes,
+        },
+    )

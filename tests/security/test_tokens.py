@@ -18,6 +18,7 @@ from signoff.errors import KeyringError, TokenError
 from signoff.model.token import TokenPurpose
 from signoff.security import Key, Keyring
 from signoff.security.tokens import (
+    DeliveryBinding,
     ParsedToken,
     TokenBinding,
     dummy_check,
@@ -32,7 +33,7 @@ alphabet = string.ascii_lowercase + "234567"
 token_id = bytes(range(100, 116))
 keyring = Keyring([Key(1, bytes([1]) * 32, "active")])
 rotated = Keyring([Key(1, bytes([1]) * 32, "verify_only"), Key(2, bytes([2]) * 32, "active")])
-purposes: tuple[TokenPurpose, ...] = ("email", "callback", "link")
+purposes: tuple[TokenPurpose, ...] = ("email", "callback", "link", "bounce")
 
 
 binding = TokenBinding(
@@ -99,7 +100,8 @@ def test_tokens_never_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("purpose", "first_byte"), [("email", 0x11), ("callback", 0x12), ("link", 0x13)]
+    ("purpose", "first_byte"),
+    [("email", 0x11), ("callback", 0x12), ("link", 0x13), ("bounce", 0x14)],
 )
 def test_a_token_follows_its_formula(purpose: TokenPurpose, first_byte: int) -> None:
     """Version and purpose, key id, id, and twelve bytes of HMAC over them and the row."""
@@ -185,7 +187,7 @@ def test_a_text_of_another_shape_is_no_token(text: str) -> None:
 
 
 def test_an_unknown_version_or_purpose_is_no_token() -> None:
-    """Of all first bytes only three are tokens."""
+    """Of all first bytes only four are tokens."""
     texts = {first: base64.b32encode(bytes([first]) + bytes(29)).decode() for first in range(256)}
 
     def is_token(text: str) -> bool:
@@ -195,7 +197,7 @@ def test_an_unknown_version_or_purpose_is_no_token() -> None:
             return False
         return True
 
-    assert [first for first, text in texts.items() if is_token(text)] == [0x11, 0x12, 0x13]
+    assert [first for first, text in texts.items() if is_token(text)] == [0x11, 0x12, 0x13, 0x14]
 
 
 @pytest.mark.parametrize("purpose", purposes)
@@ -209,7 +211,7 @@ def test_a_token_is_good_for_its_own_purpose_only(
     assert accepted(text, purpose=place) == (purpose == place)
 
 
-@pytest.mark.parametrize("purpose", ["callback", "link"])
+@pytest.mark.parametrize("purpose", ["callback", "link", "bounce"])
 def test_a_token_whose_purpose_was_rewritten_is_refused(purpose: TokenPurpose) -> None:
     """The purpose is under the MAC, and has a key of its own."""
     rewritten = replace(parse(token), purpose=purpose)
@@ -246,6 +248,33 @@ def test_a_token_of_another_row_is_refused(changed: str) -> None:
         mint(keyring, token_id=token_id, purpose="email", binding=other_rows[changed]),
         row=other_rows[changed],
     )
+
+
+sent = DeliveryBinding(
+    delivery_id="dlv_01", request_id="req_01", recipient="cfo@acme.example", notifier="email"
+)
+
+
+def test_what_is_bound_of_a_delivery_is_canonical_json() -> None:
+    """Sorted, without spaces, in ASCII; all that never changes of it and nothing else."""
+    assert replace(sent, recipient="ü").canonical() == (
+        b'{"delivery_id":"dlv_01","notifier":"email","recipient":"\\u00fc","request_id":"req_01"}'
+    )
+
+
+@pytest.mark.parametrize("column", ["delivery_id", "request_id", "recipient", "notifier"])
+def test_a_token_for_bounces_proves_its_own_delivery_only(column: str) -> None:
+    """Whatever column differs; and as an answer to a request it is nothing."""
+    text = mint(keyring, token_id=token_id, purpose="bounce", binding=sent)
+    other = replace(sent, **{column: "another"})
+
+    verify(keyring, parse(text), sent, purpose="bounce")
+    with pytest.raises(TokenError):
+        verify(keyring, parse(text), other, purpose="bounce")
+    with pytest.raises(TokenError):
+        verify(keyring, parse(text), sent, purpose="email")
+    with pytest.raises(TokenError):
+        verify(keyring, parse(text), binding, purpose="bounce")
 
 
 def test_a_token_under_another_id_is_refused() -> None:

@@ -270,6 +270,7 @@ def test_the_columns_of_a_request_name_every_key_that_sealed_it() -> None:
         seal=seal(7),
         decisions=({**VOTE, "seal": seal(9)}, {**VOTE, "seal": seal(7)}, VOTE),
         resolution={**END, "seal": seal(3)},
+        hidden_kids=(7, 5),
     )
 
     assert columns_of(request) == {
@@ -279,7 +280,7 @@ def test_the_columns_of_a_request_name_every_key_that_sealed_it() -> None:
         "status": "pending",
         "risk": "medium",
         "assignees": '["\\u00fc@acme.example", "b"]',
-        "kids": "[3, 7, 9]",
+        "kids": "[3, 5, 7, 9]",
         "created_at": NOON_MICROS,
         "expires_at": None,
     }

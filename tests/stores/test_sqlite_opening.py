@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing_extensions import override
 from signoff.errors import ConfigurationError, SchemaError, StoreUnavailableError
 from signoff.model.changes import Changes
 from signoff.stores.sqlite import SQLiteStore
-from signoff.stores.sqlite_schema import APPLICATION_ID, migrations
+from signoff.stores.sqlite_schema import APPLICATION_ID, migrate, migrations
 from signoff.testing.builders import a_request, writing
 
 SOON = timedelta(milliseconds=50)
@@ -260,6 +261,37 @@ async def test_who_comes_second_finds_what_the_first_one_made(tmp_path: Path, be
     else:
         async with store:
             await store.commit(writing(a_request()))
+
+
+class Interrupted(sqlite3.Connection):
+    """A connection in the middle of whose first look another process makes the file."""
+
+    make: ClassVar[Callable[[], None]]
+
+    @override
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if "sqlite_master" in sql:
+            Interrupted.make()
+        return super().execute(sql, *parameters)
+
+
+async def test_a_file_that_is_just_being_made_is_not_taken_for_a_foreign_one(
+    tmp_path: Path,
+) -> None:
+    """Whose it is, is read from one state of the file, whatever another process does meanwhile."""
+    path = tmp_path / "signoff.db"
+
+    def make() -> None:
+        Interrupted.make = lambda: None
+        with raw(path) as file, suppress(sqlite3.OperationalError):
+            migrate(file, path)
+
+    store = SQLiteStore(path)
+    store._connection_class = Interrupted
+    Interrupted.make = make
+
+    async with store:
+        assert not (await store.counts()).requests
 
 
 class Locked(sqlite3.Connection):

@@ -87,7 +87,6 @@ def test_processes_that_write_one_file_lose_nothing(path: Path) -> None:
     assert found == {"handled": WORKERS * 40, "version": 1 + WORKERS * 10, "integrity": "ok"}
 
 
-@pytest.mark.slow
 def test_processes_that_make_one_file_all_find_it_made(path: Path) -> None:
     """Four processes open a new file at the same moment, and each can commit."""
     found = in_a_process("make_a_file", path)

@@ -30,6 +30,9 @@ from signoff import (
     to_thread,
     together,
 )
+from signoff.hitl import Page
+from signoff.model.run import Run
+from signoff.sync import Client as BlockingClient
 from signoff.testing import TestingClient
 
 
@@ -211,3 +214,13 @@ async def stamps_keep_types(flow: WithModel, plain: Plain) -> None:
     """The decorators of steps change no types at all."""
     assert_type(plain.review("a"), str)
     assert_type(await flow.draft(), str)
+
+
+def blocking(client: BlockingClient) -> None:
+    """What the blocking client returns is awaited by nobody."""
+    with client as opened, opened.serving() as serving:
+        assert_type(opened, BlockingClient)
+        assert_type(serving, BlockingClient)
+    assert_type(client.flows.start(Plain), Run)
+    assert_type(client.hitl.list_requests(status="pending"), Page)
+    assert_type(client.submit(pay, "acme", Decimal(9), key="inv-17"), Request)

@@ -20,6 +20,7 @@ from signoff import (
     start,
     together,
 )
+from signoff.sync import Client as BlockingClient
 from signoff.testing import TestingClient
 
 
@@ -98,3 +99,12 @@ def wrong_options(client: Client) -> None:
     human_feedback(emit=["approved"])  # type: ignore[call-arg]  # no message
     Policy(risk="huge")  # type: ignore[arg-type]  # no risk
     client.hitl.approve("req_1")  # type: ignore[call-arg, unused-coroutine]  # by name only
+
+
+def wrong_uses_of_the_blocking_client(client: BlockingClient) -> None:
+    """Its arguments and results are known too."""
+    client.hitl.approve("req_1")  # type: ignore[call-arg]  # by name only
+    client.hitl.list_requests(status="open")  # type: ignore[arg-type]  # no status
+    client.flows.wait("run_1", timeout=5)  # type: ignore[arg-type]  # a timedelta
+    ended: str = client.flows.get("run_1")  # type: ignore[assignment]  # a run
+    assert ended

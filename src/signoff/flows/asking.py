@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import anyio
 
@@ -20,6 +20,7 @@ from signoff.model.gate import GateCall
 from signoff.model.request import CallIdentity
 from signoff.model.run import Call
 from signoff.rules.lifecycle import Cancel
+from signoff.security.hidden import kid_of
 
 MAX_DRIFTS: Final = 3
 """How often a call is asked anew because a replay came with other arguments."""
@@ -86,9 +87,8 @@ class Asking:
 
     def _find(self, call: GateCall) -> tuple[Call | None, str]:
         """Return the journaled call that this one is, and this one's payload."""
-        keyring = self.calls.session.shop.keyring
-        kids = [key.kid for key in keyring.keys if keyring.usable(key.kid, "commitment")]
         # Commitments hang on a key, so what was asked before a rotation has another digest.
+        kids = self._commitment_kids()
         payloads = [self._payload(call, kid) for kid in (kids if call.spec.hidden else kids[:1])]
         for payload_json in payloads:
             digest = call_digest(payload_json)
@@ -99,6 +99,25 @@ class Asking:
                     self.calls.count("gate", call.spec.name, digest)
                     return found, payload_json
         return None, payloads[0]
+
+    def _commitment_kids(self) -> list[int]:
+        keyring = self.calls.session.shop.keyring
+        return [key.kid for key in keyring.keys if keyring.usable(key.kid, "commitment")]
+
+    def _hidden_kids(self, call: GateCall, payload_json: str) -> tuple[int, ...]:
+        """Return the keys that the hidden arguments of a call hang on, as shown and as stored."""
+        if not call.spec.hidden:
+            return ()
+        session = self.calls.session
+        kids = {
+            session.shop.keyring.active_kid,
+            *(kid for kid in self._commitment_kids() if self._payload(call, kid) == payload_json),
+        }
+        if session.run.kind == "call":
+            # Stored with the call, perhaps long before anybody was asked.
+            stored = cast("dict[str, str]", session.run.state.get("hidden", {}))
+            kids |= {kid_of(text) for text in stored.values()}
+        return tuple(sorted(kids))
 
     def _payload(self, call: GateCall, kid: int) -> str:
         shown = shown_arguments(
@@ -160,6 +179,7 @@ class Asking:
             run=session.run,
             identity=identity,
             payload_json=payload_json,
+            hidden_kids=self._hidden_kids(call, payload_json),
             policy=session.shop.policy,
             now=await session.now(),
             note=note,

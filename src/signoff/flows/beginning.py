@@ -125,6 +125,7 @@ async def new_flow_run(
         run_id=run_id,
         flow_name=stored_name(kind),
         state_type=default_name(model) if model and model is not state_model(kind) else "",
+        state_version=kind.state_version,
         requester=requester,
         key=f"id:{given_id}" if given_id else None,
         parent_run_id=parent.run.run_id if parent else "",

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import UTC
 from enum import Enum
+from types import MappingProxyType
 from typing import Final, Protocol, cast
 
 from anyio import CapacityLimiter, to_thread
@@ -18,7 +19,7 @@ from typing_extensions import override
 from signoff.codec import Codec, codec
 from signoff.errors import SealInvalidError
 from signoff.flows.attempt import Attempt
-from signoff.flows.flow import Flow, arguments_of, graph_of, steps_of
+from signoff.flows.flow import Flow, arguments_of, former_names, graph_of, steps_of, stored_name
 from signoff.flows.state import StateBox
 from signoff.gates import feedback_of
 from signoff.model.feedback import HumanFeedbackResult
@@ -38,9 +39,18 @@ codec.register(HumanFeedbackResult, name="signoff:feedback")
 
 
 class Code(Protocol):
-    """What the executor needs to know of a run's code."""
+    """
+    What the executor needs to know of a run's code.
+
+    Attributes:
+        graph: Its steps.
+        former_names: The steps' names by those that they had before.
+        box: The run's state.
+        max_method_calls: How often one step may run.
+    """
 
     graph: Graph
+    former_names: Mapping[str, str]
     box: StateBox
     max_method_calls: int
 
@@ -71,10 +81,28 @@ class FlowCode(Code):
         self._flow = flow
         self._steps = steps_of(type(flow))
         self.graph = graph_of(type(flow))
+        self.former_names = former_names(type(flow))
         self.box = flow.fresh_frame(model or flow.state_model())
         self.max_method_calls = type(flow).max_method_calls
         # Its own, because a step in a thread may wait for a child flow whose steps need threads.
         self._threads = CapacityLimiter(MAX_THREADS)
+
+    @property
+    def name(self) -> str:
+        """The flow's stored name."""
+        return stored_name(type(self._flow))
+
+    @property
+    def state_version(self) -> int:
+        """What the class counts its state as."""
+        return type(self._flow).state_version
+
+    def migrate(self, state: dict[str, object], from_version: int) -> Mapping[str, object]:
+        """Have the class bring a stored state up to date. Raises `TypeError`, and what it raises."""
+        migrated = cast("object", type(self._flow).migrate(state, from_version))
+        if not isinstance(migrated, Mapping):
+            raise TypeError(f"it returned {migrated!r} in place of the fields by name")
+        return cast("Mapping[str, object]", migrated)
 
     @override
     async def run_step(self, attempt: Attempt, name: str, arguments: tuple[object, ...]) -> object:
@@ -100,6 +128,7 @@ class CallCode(Code):
     """One gated call as a run of its own."""
 
     graph = Graph({CALL_STEP: StepSpec(CALL_STEP, start=True)})
+    former_names: Mapping[str, str] = MappingProxyType({})
     max_method_calls = 1
 
     def __init__(self, call: GateCall, codec: Codec) -> None:
@@ -122,9 +151,14 @@ class CallCode(Code):
         """Do nothing: there is no instance."""
 
 
-def feedback_result(request: Request, codec: Codec) -> HumanFeedbackResult:
+def feedback_result(request: Request, codec: Codec, *, step: str) -> HumanFeedbackResult:
     """
     Return what came of a `human_feedback` request whose seals were verified.
+
+    Args:
+        request: The request.
+        codec: Reads its payload.
+        step: What its step is called now.
 
     Raises:
         CodecError: The payload's types are not known here any more.
@@ -134,11 +168,11 @@ def feedback_result(request: Request, codec: Codec) -> HumanFeedbackResult:
     if end is None:
         raise SealInvalidError(request.request_id, "resolution", run_id=request.run_id)
     return HumanFeedbackResult(
-        output=codec.load(request.payload_json, path=f"{request.method_name} output"),
+        output=codec.load(request.payload_json, path=f"{step} output"),
         feedback=end.feedback,
         outcome=end.outcome or None,
         timestamp=end.resolved_at.astimezone(UTC),
-        method_name=request.method_name,
+        method_name=step,
         metadata=copy.deepcopy(
             {name: codec.from_tree(tree) for name, tree in request.metadata.items()}
         ),

@@ -93,6 +93,7 @@ def call_request(
     run: Run,
     identity: CallIdentity,
     payload_json: str,
+    hidden_kids: tuple[int, ...],
     policy: Policy,
     now: datetime,
     note: str = "",
@@ -105,6 +106,7 @@ def call_request(
         run: Whose step makes it.
         identity: What it is known by.
         payload_json: Its payload.
+        hidden_kids: The keys that its hidden arguments hang on.
         policy: The client's policy, under the gate's.
         now: Business time.
         note: Why it is asked again.
@@ -142,6 +144,7 @@ def call_request(
         "assignees": assignees,
         "identity": identity,
         "hidden": spec.hidden,
+        "hidden_kids": hidden_kids,
         **{name: _computed(call, name) for name in _SUPPORTING},
     }
     try:

@@ -264,7 +264,8 @@ class Drive:
         elif end.error is not None:
             await self._recorder.failed(occurrence_id, end.error)
         else:
-            self._told.blocked = self._told.blocked or end.blocked
+            if end.blocked is not None:
+                self._told.block(end.blocked, occurrence_id)
             await self._recorder.suspended(occurrence_id)
 
     async def _returned(self, one: Occurrence, end: StepEnd) -> None:
@@ -314,14 +315,14 @@ class Drive:
         one = session.journal[occurrence_id]
         try:
             request = await session.shop.desk.load(one.request_id)
-            _check_identity(one, request)
+            _check_identity(one, request, former_names=self.code.former_names)
             end = request.resolution
             if end is None:
                 return
             if not is_answered(request):
                 await self._recorder.failed(occurrence_id, _unanswered(one.run_id, request, end))
                 return
-            result = feedback_result(request, session.shop.codec)
+            result = feedback_result(request, session.shop.codec, step=one.step)
         except SealInvalidError as error:
             self._told.blocked = distrusted(error)
             return
@@ -376,13 +377,14 @@ def _is_suspension(error: BaseException | None) -> bool:
     return isinstance(error, Suspend)
 
 
-def _check_identity(one: Occurrence, request: Request) -> None:
+def _check_identity(one: Occurrence, request: Request, *, former_names: Mapping[str, str]) -> None:
     """Raise `SealInvalidError` when a request, genuine as it may be, is not this gate's own."""
     identity = request.identity
     if (
         request.run_id != one.run_id
         or identity is None
-        or (identity.occurrence_id, identity.gate) != (one.occurrence_id, one.step)
+        or identity.occurrence_id != one.occurrence_id
+        or one.step not in {identity.gate, former_names.get(identity.gate)}
     ):
         raise SealInvalidError(request.request_id, "identity", run_id=one.run_id)
 

@@ -27,12 +27,14 @@ class StepMark:
         condition: What fires it.
         router: Whether what it returns is a label.
         labels: The labels it may return, where it says so.
+        aliases: Its former names.
     """
 
     start: bool = False
     condition: Condition | None = None
     router: bool = False
     labels: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def mark_of(fn: object) -> StepMark | None:
     return found if isinstance(found, StepMark) else None
 
 
-def start(condition: Trigger | None = None) -> Stamp:
+def start(condition: Trigger | None = None, *, aliases: Sequence[str] = ()) -> Stamp:
     """
     Begin a run with this step; with a condition, only when that is emitted.
 
@@ -61,16 +63,21 @@ def start(condition: Trigger | None = None) -> Stamp:
 
     Args:
         condition: What fires it besides the start of a run.
+        aliases: Former names of the step, under which runs have stored it.
 
     Raises:
-        ValueError: The condition is none.
+        ValueError: The condition is none, or an alias is no name.
     """
     return Stamp(
-        StepMark(start=True, condition=None if condition is None else condition_of(condition))
+        StepMark(
+            start=True,
+            condition=None if condition is None else condition_of(condition),
+            aliases=_names(aliases),
+        )
     )
 
 
-def listen(condition: Trigger) -> Stamp:
+def listen(condition: Trigger, *, aliases: Sequence[str] = ()) -> Stamp:
     """
     Run this step when `condition` is met.
 
@@ -79,15 +86,19 @@ def listen(condition: Trigger) -> Stamp:
 
     Args:
         condition: A step, a name or label, or `or_(...)`/`and_(...)`.
+        aliases: Former names of the step, under which runs have stored it.
 
     Raises:
-        ValueError: The condition is none.
+        ValueError: The condition is none, or an alias is no name.
     """
-    return Stamp(StepMark(condition=condition_of(condition)))
+    return Stamp(StepMark(condition=condition_of(condition), aliases=_names(aliases)))
 
 
 def router(
-    condition: Trigger | None = None, *, emit: Sequence[str] | type[Enum] | None = None
+    condition: Trigger | None = None,
+    *,
+    emit: Sequence[str] | type[Enum] | None = None,
+    aliases: Sequence[str] = (),
 ) -> Stamp:
     """
     Let what this step returns be a label that listeners wait for; `None` emits nothing.
@@ -95,9 +106,10 @@ def router(
     Args:
         condition: As for `listen`; may be left out beside `@start()` or `@listen(...)`.
         emit: The labels it may return, for readers and checks.
+        aliases: Former names of the step, under which runs have stored it.
 
     Raises:
-        ValueError: The condition is none.
+        ValueError: The condition is none, or an alias is no name.
     """
     labels = [member.value for member in emit] if isinstance(emit, type) else list(emit or ())
     return Stamp(
@@ -105,6 +117,7 @@ def router(
             condition=None if condition is None else condition_of(condition),
             router=True,
             labels=tuple(str(label) for label in labels),
+            aliases=_names(aliases),
         )
     )
 
@@ -141,4 +154,11 @@ def _merged(old: StepMark, new: StepMark, *, name: str) -> StepMark:
         condition=old.condition or new.condition,
         router=old.router or new.router,
         labels=old.labels or new.labels,
+        aliases=(*old.aliases, *new.aliases),
     )
+
+
+def _names(aliases: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(aliases, str) or not all(aliases):
+        raise ValueError(f"aliases={aliases!r} is no list of former names")
+    return tuple(aliases)

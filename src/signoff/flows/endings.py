@@ -98,7 +98,7 @@ def asking(session: Session, one: Occurrence, draft: Request) -> Update:
     identity = CallIdentity(
         occurrence_id=one.occurrence_id, gate=one.step, digest=draft.proposed_digest
     )
-    draft = draft.model_copy(update={"identity": identity})
+    draft = draft.model_copy(update={"identity": identity, "method_name": one.step})
     opened = session.shop.desk.open(draft, actor=session.run.requester or "flow")
     changed = {"status": "suspended", "request_id": draft.request_id, "failure": None}
     return Update(occurrences=[one.model_copy(update=changed)], parts=[opened])

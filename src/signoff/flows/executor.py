@@ -32,13 +32,14 @@ from signoff.flows.code import (
 from signoff.flows.drive import Drive, set_aside
 from signoff.flows.failures import raised_again, recorded
 from signoff.flows.flow import Flow, stored_name
-from signoff.flows.loading import SUSPECT_DEATHS, code_of, prepare
+from signoff.flows.loading import SUSPECT_DEATHS, code_of, last_sign, prepare
 from signoff.flows.session import (
     Blocked,
     Lost,
     Session,
     Workshop,
     check_checkpoint,
+    sealed_run,
 )
 from signoff.gates import gate_specs
 from signoff.model.changes import Acquire, Changes, Renew
@@ -116,14 +117,32 @@ class Executor(Children):
 
     async def drive_held(self, held: Held, code: Code | None = None) -> None:
         """Drive a run under a claim that is held."""
+        session: Session | None = None
         try:
             session = await self._load(held)
             if session is not None:
                 await self._drive(session, code)
         except Lost:
             _log.info("run %s is in other hands now", held.subject)
+        except anyio.get_cancelled_exc_class():
+            if session is not None:
+                await self._excuse(session)
+            raise
         finally:
             await self._abandon(held)
+
+    async def _excuse(self, session: Session) -> None:
+        """Record that a drive was cut off in good order, so that it is not taken for a death."""
+        last, shop = last_sign(session), self.shop
+        if last == session.held.fencing:
+            return
+        run = session.run.model_copy(
+            update={"version": session.run.version + 1, "fencing": last + 1}
+        )
+        with anyio.CancelScope(shield=True), suppress(StoreError):
+            await shop.ledger.commit(
+                Changes(runs=(sealed_run(shop.keyring, run),), fences=(session.held.fence(),))
+            )
 
     async def _abandon(self, held: Held) -> None:
         """Let another take over at once what was not driven to its rest, as when serving ends."""
@@ -235,7 +254,7 @@ class Executor(Children):
         result = None
         if last.request_id:
             request = await self.shop.desk.load(last.request_id)
-            result = feedback_result(request, self.shop.codec)
+            result = feedback_result(request, self.shop.codec, step=last.step)
         return output_value(last, result, self.shop.codec)
 
     def failure_of(self, run: Run) -> Exception | None:

@@ -22,7 +22,7 @@ from signoff.flows.touching import TRACKED
 from signoff.gates import feedback_of, registered_hints
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.registry import default_name, flow_classes
-from signoff.rules.graph import Graph, StepSpec
+from signoff.rules.graph import Graph, StepSpec, leaves
 
 StateT_co = TypeVar("StateT_co", default=dict[str, object], covariant=True)
 
@@ -41,10 +41,12 @@ class Flow(Generic[StateT_co]):
     Attributes:
         initial_state: The state that a run begins with: a model class or instance, or a dict.
         max_method_calls: How often one step may run in one run.
+        state_version: Count it up when a state that was stored before needs `migrate`.
     """
 
     initial_state: ClassVar[object] = None
     max_method_calls: ClassVar[int] = MAX_METHOD_CALLS
+    state_version: ClassVar[int] = 1
 
     __signoff_name__: ClassVar[str] = ""
     __signoff_graph__: ClassVar[Graph | None] = None
@@ -86,6 +88,33 @@ class Flow(Generic[StateT_co]):
             codec.register_annotation(model)
         self.fresh_frame(model).prepare(self._initial_values())
         self._is_new = True
+
+    @classmethod
+    def migrate(
+        cls,
+        state: dict[str, object],
+        from_version: int,  # noqa: ARG003 - for those who override it
+    ) -> Mapping[str, object]:
+        """
+        Return a stored state as this class wants it; to be overridden.
+
+        Called for a run whose state was stored under a lower `state_version`, when the run goes
+        on and before anything else of it does. What it returns is checked like a run's inputs,
+        and stored with whatever the run stores next; until then it may be called again. So it
+        has no other effect than its result.
+
+        Args:
+            state: The stored fields by name. A value whose type does not load any more is given
+                as plain JSON: a record as a dict of its members.
+            from_version: The `state_version` that it was stored under.
+
+        Returns:
+            The fields by name, `state` itself perhaps. Plain values become what the model says.
+
+        Raises:
+            Exception: Anything it raises blocks the run, and is shown.
+        """
+        return state
 
     @property
     def state(self) -> StateT_co:
@@ -203,7 +232,8 @@ def graph_of(flow: type[Flow[object]]) -> Graph:
     Return a class's graph, made when it is first used.
 
     Raises:
-        ValueError: A step listens to itself, or nothing would ever run it.
+        ValueError: A step listens to itself, or nothing would ever run it, or a former name
+            still means something.
     """
     graph = flow.__dict__.get("__signoff_graph__")
     if not isinstance(graph, Graph):
@@ -214,6 +244,7 @@ def graph_of(flow: type[Flow[object]]) -> Graph:
             raise ConfigurationError(
                 f"{stored_name(flow)} has no @start() step, so it cannot begin"
             )
+        _refuse_ambiguous(former_names(flow), graph)
         flow.__signoff_graph__ = graph
     return graph
 
@@ -229,6 +260,31 @@ def steps_of(flow: type) -> dict[str, tuple[Callable[..., object], StepMark]]:
             else:
                 found.pop(name, None)
     return found
+
+
+def former_names(flow: type) -> dict[str, str]:
+    """Return the steps' names of today by their former ones."""
+    found: dict[str, str] = {}
+    for name, (_, mark) in steps_of(flow).items():
+        for alias in mark.aliases:
+            if found.setdefault(alias, name) != name:
+                raise ValueError(
+                    f"steps {found[alias]!r} and {name!r} have the same alias, {alias!r}"
+                )
+    return found
+
+
+def _refuse_ambiguous(former: Mapping[str, str], graph: Graph) -> None:
+    for alias, name in former.items():
+        if alias in graph.steps:
+            raise ValueError(f"{alias!r} is an alias of step {name!r} and a step too")
+        for spec in graph.steps.values():
+            for leaf in leaves(spec.condition) if spec.condition else ():
+                if leaf.partition(":")[0] == alias:
+                    raise ValueError(
+                        f"step {spec.name!r} listens to {leaf!r}, and {alias!r} is an alias of"
+                        f" step {name!r}: listen to that"
+                    )
 
 
 def _step_spec(name: str, fn: Callable[..., object], mark: StepMark) -> StepSpec:

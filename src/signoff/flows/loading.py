@@ -9,6 +9,7 @@ from signoff.errors import CodecError, KeyringError, SealInvalidError
 from signoff.flows.code import CallCode, Code, FlowCode, feedback_result, output_value, routed
 from signoff.flows.drafts import hidden_place
 from signoff.flows.flow import Flow, loaded_model
+from signoff.flows.migrating import load_state, take_present_names
 from signoff.flows.session import Blocked, Session, Workshop
 from signoff.flows.told import distrusted
 from signoff.gates import gate_specs
@@ -51,16 +52,21 @@ def code_of(run: Run, shop: Workshop) -> Code | Blocked:
 
 async def prepare(session: Session, code: Code) -> Prepared | Blocked:
     """Bring a run's code to where the run stands, or say why it cannot go on with this code."""
-    problem = _deaths(session) or _missing_steps(session, code)
+    problem = _deaths(session)
     if problem is not None:
         return problem
-    run = session.run
+    take_present_names(session, code)
+    problem = _missing_steps(session, code)
+    if problem is not None:
+        return problem
     try:
-        if run.kind == "flow":
-            code.box.load(run.state)
+        if isinstance(code, FlowCode):
+            problem = load_state(session, code)
+            if problem is not None:
+                return problem
             # Written with whatever is written next.
             fingerprint = digest(code.graph.fingerprint())
-            session.run = run.model_copy(update={"fingerprint": fingerprint})
+            session.run = session.run.model_copy(update={"fingerprint": fingerprint})
         return Prepared(code, await _rehydrated(session, code))
     except CodecError as error:
         return Blocked(reason="state_invalid", detail=str(error))
@@ -68,10 +74,15 @@ async def prepare(session: Session, code: Code) -> Prepared | Blocked:
         return distrusted(error)
 
 
-def _deaths(session: Session) -> Blocked | None:
+def last_sign(session: Session) -> int:
+    """Return the number of the last claim on a run that did not end without a trace."""
     # To start a body is a commit too, though not one of the run's own record.
     started = [call.fencing for one in session.journal.values() for call in one.calls]
-    deaths = session.held.fencing - max([session.run.fencing, *started]) - 1
+    return max([session.run.fencing, *started])
+
+
+def _deaths(session: Session) -> Blocked | None:
+    deaths = session.held.fencing - last_sign(session) - 1
     if deaths < MAX_DEATHS:
         return None
     detail = f"{deaths} workers in a row ended while they had this run"
@@ -86,7 +97,7 @@ def _missing_steps(session: Session, code: Code) -> Blocked | None:
     return Blocked(
         reason="code_missing",
         detail=f"{session.run.flow_name} has no step {', '.join(map(repr, gone))} any more;"
-        f" it has {', '.join(steps)}",
+        f" it has {', '.join(steps)}. Where one of these took its place, say so with aliases=",
     )
 
 
@@ -97,7 +108,7 @@ async def _rehydrated(session: Session, code: Code) -> Results:
         if one.request_id:
             # What a gate routes is never read from the checkpoint, only from the sealed answer.
             request = await session.shop.desk.load(one.request_id)
-            result = feedback_result(request, session.shop.codec)
+            result = feedback_result(request, session.shop.codec, step=one.step)
             if routed(result, router=code.graph.steps[one.step].router) != one.label:
                 raise SealInvalidError(one.occurrence_id, "label")
             results[one.occurrence_id] = result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
+from typing import Final, cast
 
 from signoff.audit.ledger import Event
 from signoff.desk import TRIES
@@ -29,6 +29,9 @@ from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Run, RunStatus
 from signoff.model.values import Tree
 from signoff.rules import dispatch
+
+_IMPERSONAL: Final = frozenset({"in_doubt", "seal_invalid", "poison"})
+"""Reasons whose detail names records only; that of the others may show values of the run."""
 
 Build = Callable[[], Awaitable[Update]]
 """Makes an update of the records as they are; called again when they have moved on."""
@@ -209,11 +212,14 @@ class Recorder:
 
 def _event(run: Run, now: datetime) -> Event:
     facts: dict[str, Tree] = {"run_id": run.run_id, "flow": run.flow_name}
+    personal: dict[str, str] = {}
     if run.blocked_reason is not None:
-        facts |= {"reason": run.blocked_reason, "detail": run.blocked_detail}
+        facts["reason"] = run.blocked_reason
+        told = facts if run.blocked_reason in _IMPERSONAL else personal
+        told["detail"] = run.blocked_detail
     if run.status == "failed" and run.failure is not None:
         facts["error"] = run.failure.type_name
-    return Event(name=f"run.{run.status}", at=now, actor="signoff", facts=facts)
+    return Event(name=f"run.{run.status}", at=now, actor="signoff", facts=facts, personal=personal)
 
 
 def _tell_parent(run: Run, status: RunStatus, update: Update, now: datetime) -> None:

@@ -55,6 +55,14 @@ class Told:
         """Whether there is a signal that was not looked at."""
         return any(signal not in self.noted for signal in self.session.signals)
 
+    def block(self, problem: Blocked, occurrence_id: str) -> None:
+        """Note why an attempt got no further, unless what it asks was answered before it ended."""
+        if problem.reason == "in_doubt":
+            asked = {call.doubt_request_id for call in self.session.journal[occurrence_id].calls}
+            if any((occurrence_id, request_id) in self._news for request_id in asked):
+                return
+        self.blocked = self.blocked or problem
+
     def begin_again(self) -> None:
         """Do as a retry asks: forget what blocked the run."""
         self.retry = False

@@ -8,14 +8,16 @@ from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequen
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Final, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar
+from anyio.lowlevel import RunVar, current_token
 from typing_extensions import override
 
 from signoff.errors import ConfigurationError, InboxError
-from signoff.inboxes.imaplib_transport import connect
+from signoff.inboxes import imaplib_transport
 from signoff.inboxes.transport import TLS, Account, Connect, MailboxTransport, Selected, Token
 from signoff.mail.loopback import is_loopback
 from signoff.ports import Batch, Inbox, Incoming
@@ -29,6 +31,9 @@ _PORTS: Final[dict[TLS, int]] = {"implicit": 993, "starttls": 143, "none": 143}
 _BYTES_PER_CALL: Final = 1024 * 1024
 _UIDS_PER_CALL: Final = 100
 _MOST_PER_BATCH: Final = 500
+_LONGEST_WAIT: Final = timedelta(minutes=5)
+"""Servers and routers end connections that are silent for longer; the poll after it is a sign of life."""
+
 _GOODBYE: Final = timedelta(seconds=2)
 _ADDRESS: Final = re.compile(r"([0-9]{1,10}):([0-9]{1,10})")
 _CONTROL: Final = re.compile(r"[\0\r\n]")
@@ -42,7 +47,32 @@ class _Line:
     """The connection of one event loop, used by one call at a time."""
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
+    woken: anyio.Event = field(default_factory=anyio.Event)
     transport: MailboxTransport | None = None
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[None, None]:
+        """Be the one call that uses it; a wait for news ends for it."""
+        self.woken.set()
+        async with self.lock:
+            yield
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncGenerator[None, None]:
+        """Keep the connection if all goes well, and else close it."""
+        well = False
+        try:
+            yield
+            well = True
+        finally:
+            if not well:
+                self.drop()
+
+    async def wait_for_news(self, seconds: float) -> None:
+        """Wait on the connection, if there is one by now, and nobody else waits for it."""
+        self.woken = anyio.Event()
+        if self.transport is not None and not self.lock.statistics().tasks_waiting:
+            await self.transport.wait_for_news(self.woken, seconds=seconds)
 
     def drop(self) -> None:
         """Close the connection, if there is one, and forget it."""
@@ -55,9 +85,13 @@ class IMAPInbox(Inbox):
     """
     Reads the replies in a mailbox, and moves away those that were handled.
 
-    Works on asyncio and on trio. The mailbox may be shared with other mail: what nobody calls
-    done stays where it is, and nothing is marked as seen. Whether a message is new is told by
-    its UID alone, so that a person or another program that opens it takes nothing away.
+    Works on asyncio and on trio. On asyncio, with the extra `signoff[imap]` installed, the
+    server tells of new mail as it comes in (IDLE); else the inbox polls. News only wake: what
+    is new is looked up in either case, and is found at each poll.
+
+    The mailbox may be shared with other mail: what nobody calls done stays where it is, and
+    nothing is marked as seen. Whether a message is new is told by its UID alone, so that a
+    person or another program that opens it takes nothing away.
 
     At first use, with no mark, it begins with the mail of the last two days. From then on it
     reads each message that comes in once, and whatever lies in the mailbox again when the
@@ -90,6 +124,7 @@ class IMAPInbox(Inbox):
         poll_interval: timedelta = timedelta(seconds=60),
         timeout: timedelta = timedelta(seconds=30),
         batch: int = 50,
+        idle: bool | None = None,
     ) -> None:
         """
         Take the settings; nothing is connected before the first `fetch`.
@@ -112,11 +147,15 @@ class IMAPInbox(Inbox):
             poll_interval: How long to wait between two polls at the most.
             timeout: For one exchange with the server; a `fetch` takes several.
             batch: How many messages a `fetch` returns at the most, 1 to 500.
+            idle: Whether the connection is made by aioimaplib, which waits for news, or by
+                the standard library's imaplib, which does not. Unless set: by aioimaplib
+                where it is installed and the event loop is asyncio's.
 
         Raises:
             ConfigurationError: `tls="none"` off loopback, neither or both of `password` and
                 `token`, a login with control characters, mailboxes that are not three
-                different ones, or a number out of its range.
+                different ones, a number out of its range, or `idle=True` without the extra
+                `signoff[imap]`.
 
         Source: RFC 8314 section 3.2 (implicit TLS), RFC 3501 section 2.3.1.1 (UIDs).
         """
@@ -124,6 +163,8 @@ class IMAPInbox(Inbox):
         _check_login(username, password, token)
         _check_mailboxes(mailbox, done_mailbox, failed_mailbox)
         _check_numbers(poll_interval, timeout, batch)
+        if idle and not _has_aioimaplib():
+            raise ConfigurationError("idle=True needs aioimaplib: install signoff[imap]")
         self.name = name
         self.trusted_server = trusted_server
         self.poll_interval_seconds = poll_interval.total_seconds()
@@ -142,7 +183,7 @@ class IMAPInbox(Inbox):
             token=token,
             timeout_seconds=self._timeout_seconds,
         )
-        self._connect: Connect = connect
+        self._idle = idle
         self._lines: RunVar[_Line] = RunVar("signoff_imap")
 
     @override
@@ -192,12 +233,30 @@ class IMAPInbox(Inbox):
         await self._put_away(uids, self._failed_mailbox)
 
     @override
+    async def wait_for_news(self, seconds: float) -> None:
+        """
+        Return when messages may have come in, at the latest after `seconds` or five minutes.
+
+        It waits on the connection of the last `fetch`, and ends as soon as another call needs
+        that; without a connection it just waits.
+
+        Raises:
+            InboxError: The connection broke.
+        """
+        line = self._line()
+        if line.transport is None:
+            await anyio.sleep(seconds)
+            return
+        async with line.alone(), line.kept():
+            await line.wait_for_news(min(seconds, _LONGEST_WAIT.total_seconds()))
+
+    @override
     async def aclose(self) -> None:
         """Log out and drop the connection of this event loop, at the latest after two seconds."""
         line = self._line()
         try:
             with anyio.move_on_after(_GOODBYE.total_seconds(), shield=True), suppress(InboxError):
-                async with line.lock:
+                async with line.alone():
                     if line.transport is not None:
                         await line.transport.log_out()
         finally:
@@ -232,14 +291,8 @@ class IMAPInbox(Inbox):
     async def _opened(self) -> AsyncGenerator[tuple[MailboxTransport, Selected], None]:
         """Open the mailbox; unless all goes well, close the connection and never use it again."""
         line = self._line()
-        async with line.lock:
-            well = False
-            try:
-                yield await self._selected(line)
-                well = True
-            finally:
-                if not well:
-                    line.drop()
+        async with line.alone(), line.kept():
+            yield await self._selected(line)
 
     async def _selected(self, line: _Line) -> tuple[MailboxTransport, Selected]:
         if line.transport is not None:
@@ -247,8 +300,21 @@ class IMAPInbox(Inbox):
             with suppress(InboxError):
                 return line.transport, await self._within(line.transport.select(self._mailbox))
             line.drop()
-        line.transport = await self._within(self._connect(self._account))
+        line.transport = await self._within(self._connector()(self._account))
         return line.transport, await self._within(line.transport.select(self._mailbox))
+
+    def _connector(self) -> Connect:
+        """Return what connects on this event loop."""
+        on_asyncio = hasattr(current_token().native_token, "call_soon_threadsafe")
+        if self._idle and not on_asyncio:
+            raise ConfigurationError(
+                "idle=True works on asyncio only; leave idle= out, and it polls"
+            )
+        if self._idle is False or not on_asyncio or not _has_aioimaplib():
+            return imaplib_transport.connect
+        # Imported only here: it is an extra.
+        connect: Connect = import_module("signoff.inboxes.aioimaplib_transport").connect
+        return connect
 
     def _line(self) -> _Line:
         """Return this event loop's connection; a lock cannot be used from another loop."""
@@ -325,6 +391,10 @@ def _check_mailboxes(*names: str) -> None:
         raise ConfigurationError(
             f"mailbox=, done_mailbox= and failed_mailbox= have to be three mailboxes, not {names!r}"
         )
+
+
+def _has_aioimaplib() -> bool:
+    return find_spec("aioimaplib") is not None
 
 
 def _check_numbers(poll_interval: timedelta, timeout: timedelta, batch: int) -> None:

@@ -8,22 +8,17 @@ leave a user name unquoted, and let what came before TLS count after it.
 from __future__ import annotations
 
 import imaplib
-import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Final
 
 from typing_extensions import Buffer, override
 
 from signoff.errors import InboxError
-from signoff.inboxes import syntax
+from signoff.inboxes import logins, syntax
+from signoff.inboxes.logins import words
 from signoff.inboxes.transport import Account, Selected
 from signoff.inboxes.wire import Wire
-from signoff.mail.page import shown
-
-_MOST_WORDS: Final = 200
-_MAY_PASS: Final = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\b")
 
 
 class Dialogue:
@@ -37,8 +32,7 @@ class Dialogue:
         """
         Connect, begin TLS, log in.
 
-        Source: RFC 8314 section 3.2 (implicit TLS), RFC 3501 sections 6.2.1 (STARTTLS) and
-        6.2.3 (LOGIN), RFC 4616 (PLAIN).
+        Source: RFC 8314 section 3.2 (implicit TLS), RFC 3501 section 6.2.1 (STARTTLS).
         """
         self._account = account
         wire.connect(account.hostname, account.port)
@@ -122,21 +116,13 @@ class Dialogue:
         except TimeoutError:
             raise
         except Exception as error:  # noqa: BLE001 - the server's words may repeat the password
-            kind = type(error).__name__
-            raise InboxError(f"the login at {self._account} broke off ({kind})") from None
+            raise logins.broken_off(self._account, error) from None
         if refusal is not None:
-            raise InboxError(
-                f"{self._account} refused the login of {self._account.username!r}",
-                login_failed=_MAY_PASS.match(refusal) is None,
-            )
+            raise logins.refused(self._account, refusal)
         self._client.state = "AUTH"
 
     def _refusal(self, access_token: str | None) -> str | None:
-        """
-        Say who we are, and return what the server has against it.
-
-        Source: RFC 5530 section 3 for refusals that may pass.
-        """
+        """Say who we are, and return what the server has against it."""
         try:
             kind, data = self._say_who(access_token)
         except imaplib.IMAP4.abort:
@@ -146,14 +132,11 @@ class Dialogue:
         return None if kind == "OK" else _text(data)
 
     def _say_who(self, access_token: str | None) -> _Answer:
-        username, password = self._account.username, self._account.password
-        if password is None:
-            bearer = f"user={username}\x01auth=Bearer {access_token}\x01\x01"
-            return self._client.authenticate("XOAUTH2", _saying(bearer))
-        quotable = (username + password).isascii()
-        if quotable and "LOGINDISABLED" not in self._client.capabilities:
-            return self._client.xatom("LOGIN", syntax.quoted(username), syntax.quoted(password))
-        return self._client.authenticate("PLAIN", _saying(f"\0{username}\0{password}"))
+        sasl = logins.sasl(self._account, access_token, self._client.capabilities)
+        if sasl is not None:
+            return self._client.authenticate(sasl.mechanism, _saying(sasl.text))
+        login = (self._account.username, self._account.password or "")
+        return self._client.xatom("LOGIN", *map(syntax.quoted, login))
 
     def _ask_capabilities(self) -> frozenset[str]:
         _, data = self._client.capability()
@@ -228,11 +211,6 @@ _Answer = tuple[str, Sequence[object]]
 """OK, NO or a like word, and what came with it; imaplib raises BAD and BYE."""
 
 
-def words(text: str) -> str:
-    """Return what somebody else said, for a message."""
-    return shown(text[:_MOST_WORDS])
-
-
 def _text(data: Sequence[object]) -> str:
     last = data[-1]
     return last.decode("utf-8", "replace") if isinstance(last, bytes) else ""
@@ -249,7 +227,7 @@ def _rows(data: Sequence[object]) -> Iterator[list[bytes]]:
             pieces = []
 
 
-def _saying(text: str) -> Callable[[bytes], bytes]:
-    """Answer the server's first challenge with a text, and each later one with nothing: it ends a refused login."""
-    answers = iter([text.encode()])
+def _saying(text: bytes) -> Callable[[bytes], bytes]:
+    """Answer the server's first challenge with a text, and each later one with nothing."""
+    answers = iter([text])
     return lambda _: next(answers, b"")

@@ -1,7 +1,7 @@
 """
 The mailbox transport over the standard library's imaplib, in a worker thread (floor 4).
 
-Runs on asyncio and trio alike. It cannot wait for news: the inbox polls.
+Runs on asyncio and trio alike. It is not told of news: the inbox polls.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from datetime import date
 from functools import partial
 from typing import TypeVar
 
+import anyio
 from anyio import CapacityLimiter, to_thread
 from typing_extensions import override
 
 from signoff.errors import InboxError
-from signoff.inboxes.imaplib_dialogue import Dialogue, words
+from signoff.inboxes import logins
+from signoff.inboxes.imaplib_dialogue import Dialogue
+from signoff.inboxes.logins import words
 from signoff.inboxes.transport import Account, MailboxTransport, Selected
 from signoff.inboxes.wire import Wire
 
@@ -31,7 +34,7 @@ async def connect(account: Account) -> ImaplibTransport:
     Raises:
         InboxError: Nobody answers, TLS does not come about, or the login is refused.
     """
-    access_token = await _access_token(account)
+    access_token = await logins.access_token(account)
     worker = _Worker(account)
     opening = partial(Dialogue, worker.wire, account, access_token=access_token)
     try:
@@ -70,6 +73,11 @@ class ImaplibTransport(MailboxTransport):
         await self._worker.run(partial(self._dialogue.move, uids, mailbox))
 
     @override
+    async def wait_for_news(self, woken: anyio.Event, *, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await woken.wait()
+
+    @override
     async def log_out(self) -> None:
         await self._worker.run(self._dialogue.log_out)
 
@@ -103,13 +111,3 @@ class _Worker:
             raise InboxError(f"{self._account} did not answer in time") from None
         except Exception as error:  # noqa: BLE001 - imaplib meets odd servers with errors of any type
             raise InboxError(f"{self._account}: {words(str(error))}") from None
-
-
-async def _access_token(account: Account) -> str | None:
-    if account.token is None:
-        return None
-    try:
-        return await account.token()
-    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-        # Only its type: its words may hold a refresh token.
-        raise InboxError(f"token= raised {type(error).__name__}") from None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, Protocol, TypeAlias
 
+import anyio
 from typing_extensions import override
 
 TLS: TypeAlias = Literal["implicit", "starttls", "none"]
@@ -71,9 +72,8 @@ class MailboxTransport(Protocol):
     """
     One connection, logged in; one call at a time.
 
-    No method but `drop` has a deadline of its own beyond the socket's: the caller sets it.
-    After an error, a time-out or a cancel nothing but `drop` may be called. A transport that
-    can wait for news adds a method for it; the inbox is right without it.
+    No method but `wait_for_news` and `drop` has a deadline of its own beyond the socket's: the
+    caller sets it. After an error, a time-out or a cancel nothing but `drop` may be called.
 
     Every method raises `InboxError` when the server refuses, hangs up or says what nobody
     understands.
@@ -108,6 +108,19 @@ class MailboxTransport(Protocol):
 
         Those that are gone are left out. No other message is touched, even if it is marked
         as deleted.
+        """
+
+    @abstractmethod
+    async def wait_for_news(self, woken: anyio.Event, *, seconds: float) -> None:
+        """
+        Wait until messages may have come in since the last search, or somebody sets `woken`.
+
+        Only a hint: the inbox is right without it, and a transport that is told nothing just
+        waits. Whatever it takes to begin and end the wait has deadlines of its own.
+
+        Args:
+            woken: Ends the wait; the transport may set it.
+            seconds: How long at the most.
         """
 
     @abstractmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +17,8 @@ from signoff.security.tokens import token_chars
 MAX_LOCAL_OCTETS: Final = 64
 """The longest local part. Source: RFC 5321 section 4.5.3.1.1."""
 
-MAX_MESSAGE_ID_CHARS: Final = 70
-"""A longer id would be folded or encoded on its way through a mail library, and threads would break."""
+MAX_MESSAGE_ID_CHARS: Final = 76
+"""A longer id may be folded or encoded on its way through a mail library, and threads would break."""
 
 MAX_CANDIDATES: Final = 8
 """How many tokens or message ids of one mail are looked at; all are the sender's to forge."""
@@ -54,8 +56,10 @@ _TOKEN: Final = re.compile(rf"[a-z2-7]{{{token_chars}}}")
 _TOKEN_IN_ADDRESS: Final = re.compile(rf"(?<![A-Za-z0-9])([A-Za-z2-7]{{{token_chars}}})@")
 _DELIVERY_ID: Final = re.compile(r"dlv_[a-z0-9]{1,32}")
 _MESSAGE_ID: Final = re.compile(
-    r"<(dlv_[a-z0-9]{1,32})@[a-z0-9.-]{1,253}>", re.IGNORECASE | re.ASCII
+    r"<(dlv_[a-z0-9]{1,32})(?:\.([a-z2-7]{16}))?@[a-z0-9.-]{1,253}>", re.IGNORECASE | re.ASCII
 )
+_TAG_BYTES: Final = 10
+_FEWEST_LABELS: Final = 2
 
 
 def normalise_address(text: str) -> str:
@@ -168,28 +172,30 @@ def tokens_in(headers: Headers) -> list[str]:
     )
 
 
-def message_id(delivery_id: str, domain: str) -> str:
+def message_id(delivery_id: str, domain: str, *, token: str = "") -> str:
     """
     Return the Message-ID of a delivery's mail; a repeated one has the same.
+
+    With a token the id holds a tag that only who has the token can make, so that a reply whose
+    address has lost the token can be traced to the very question that was put. Of a long
+    domain the leading labels are left out, so that the id has at most 76 characters.
 
     Args:
         delivery_id: The delivery.
         domain: The domain that the mail is sent from.
+        token: The token in its reply address, if it has one.
 
     Raises:
-        ConfigurationError: The domain is none, or so long that the id has more than 70
-            characters.
+        ConfigurationError: The domain is none.
         ValueError: The delivery id is none.
     """
     if not _DELIVERY_ID.fullmatch(delivery_id):
         raise ValueError("not a delivery id")
-    made = f"<{delivery_id}@{_configured_domain(domain)}>"
-    if len(made) > MAX_MESSAGE_ID_CHARS:
-        room = MAX_MESSAGE_ID_CHARS - len(f"<{delivery_id}@>")
-        raise ConfigurationError(
-            f"the domain {domain!r} is too long for message ids: at most {room} characters"
-        )
-    return made
+    local = f"{delivery_id}.{_tag(delivery_id, token)}" if token else delivery_id
+    labels = _configured_domain(domain).split(".")
+    while len(labels) > _FEWEST_LABELS and len(_id(local, labels)) > MAX_MESSAGE_ID_CHARS:
+        labels = labels[1:]
+    return _id(local, labels)
 
 
 def message_ids_in(headers: Headers) -> list[str]:
@@ -197,7 +203,7 @@ def message_ids_in(headers: Headers) -> list[str]:
     Return the ids of our own mails that a mail answers, likeliest first: the newest.
 
     For a reply whose address has lost its token. Anybody who was ever copied knows such an id:
-    it addresses a request, it proves nothing.
+    it addresses a request, it does not prove who writes.
 
     Args:
         headers: All headers.
@@ -221,6 +227,15 @@ def delivery_id_of(message_id: str) -> str:
     if found is None:
         raise ValueError("not a message id of a delivery")
     return found.group(1).lower()
+
+
+def carries_tag(message_id: str, *, token: str) -> bool:
+    """Return whether a message id is the one of a mail whose reply address had this token."""
+    found = _MESSAGE_ID.fullmatch(message_id)
+    if found is None or found.group(2) is None:
+        return False
+    delivery_id, tag = found.group(1).lower(), found.group(2).lower()
+    return hmac.compare_digest(tag, _tag(delivery_id, token))
 
 
 def normalise_domain(text: str) -> str:
@@ -302,6 +317,16 @@ def _values(headers: Headers, names: Sequence[str]) -> Iterator[str]:
     known = [(name.lower(), value) for name, value in headers]
     for wanted in names:
         yield from (value for name, value in known if name == wanted)
+
+
+def _id(local: str, labels: Sequence[str]) -> str:
+    return f"<{local}@{'.'.join(labels)}>"
+
+
+def _tag(delivery_id: str, token: str) -> str:
+    """Return 80 bits that tell nothing of the token, and that nobody makes without it."""
+    mac = hmac.digest(token.encode(), f"signoff.thread.v1\0{delivery_id}".encode(), "sha256")
+    return base64.b32encode(mac[:_TAG_BYTES]).decode().lower()
 
 
 def _ids(value: str) -> Iterator[str]:

@@ -52,6 +52,7 @@ def compose(
       of the payload, if there were any, see `signoff.mail.editing.MailedEdit`.
     - ``refusal``: see `signoff.mail.refusals.refusal_note`.
     - ``cancelled``: ``reason``, such as ``superseded``.
+    - ``undelivered``: ``reason``, why nobody could be told.
 
     All else is read from the request.
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from signoff.mail.address import is_reply_address, parse_from
 from signoff.mail.headers import parameters
-from signoff.mail.mime import Headers, entity_of, read, values_of
+from signoff.mail.mime import Headers, entity_of, read, readable, values_of
 
 REACTION_TYPE: Final = "text/vnd.google.email-reaction+json"
 """The part by which Gmail says that somebody reacted with an emoji."""
@@ -35,6 +35,7 @@ class IncomingMail:
         headers: Names and raw values, unfolded, in their order; bytes that are no UTF-8 as
             lone surrogates.
         text: The text of the mail, in lines parted by line feeds, without attachments.
+        rich: The same as its HTML says it, where there is HTML beside a plain text; else empty.
         truncated: Whether text was left out because there was too much of it.
         content_types: The types of the parts that were looked at, lower-case.
         sender: The address in From, normalised; `None` if the header does not name exactly one.
@@ -44,6 +45,7 @@ class IncomingMail:
 
     headers: Headers = field(repr=False)
     text: str = field(repr=False)
+    rich: str = field(repr=False)
     truncated: bool
     content_types: frozenset[str]
     sender: str | None
@@ -53,6 +55,12 @@ class IncomingMail:
     def values(self, name: str) -> list[str]:
         """Return the values of all headers of this name, topmost first."""
         return values_of(self.headers, name)
+
+    @property
+    def author(self) -> str:
+        """The name beside the address in From; empty if there is none."""
+        value = readable(next(iter(self.values("From")), ""))
+        return value.rpartition("<")[0].strip(' "')
 
     @property
     def key(self) -> str:
@@ -82,6 +90,7 @@ def parse(raw: bytes, *, complete: bool = True) -> IncomingMail:
     return IncomingMail(
         headers=mail.headers,
         text=found.text,
+        rich=found.rich,
         truncated=found.truncated or not complete,
         content_types=found.content_types,
         sender=_sender(mail.headers),

@@ -97,8 +97,6 @@ _UNSEEN: Final = frozenset({"head", "template", "svg", "math", "object", "select
 # What Gmail, Thunderbird, Yahoo, Proton, Tuta, Zoho and Mail.ru put around what they quote.
 _QUOTE_CLASSES: Final = frozenset(
     {
-        "gmail_quote",
-        "gmail_quote_container",
         "gmail_attr",
         "moz-cite-prefix",
         "yahoo_quoted",
@@ -108,8 +106,23 @@ _QUOTE_CLASSES: Final = frozenset(
     }
 )
 _QUOTE_IDS: Final = frozenset({"mailru-cite", "mail-editor-reference-message-container"})
-_SIGNATURE_CLASSES: Final = frozenset({"gmail_signature", "moz-signature"})
-_SIGNATURE_IDS: Final = frozenset({"Signature", "ms-outlook-mobile-signature"})
+_SIGNATURE_CLASSES: Final = frozenset(
+    {
+        "gmail_signature",
+        "gmail_signature_prefix",
+        "moz-signature",
+        "protonmail_signature_block",
+    }
+)
+_SIGNATURE_IDS: Final = frozenset(
+    {
+        "Signature",
+        "ms-outlook-mobile-signature",
+        "AppleMailSignature",
+        "composer_signature",
+        "ymail_android_signature",
+    }
+)
 
 # Outlook writes the quoted mail beside these, not into them: nothing behind them is the reply.
 _LAST_IDS: Final = frozenset({"divRplyFwdMsg", "appendonsend"})

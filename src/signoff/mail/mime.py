@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import codecs
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
@@ -42,6 +42,8 @@ _HEADER: Final = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\n]*+\n|[^\n]++")
 _LAST_BREAK: Final = re.compile(rb"\r?\n\Z")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
+_ENCODED_WORD: Final = re.compile(r"=\?([^?*\s]++)(?:\*[^?\s]*+)?\?([QqBb])\?([^?\s]*+)\?=")
+_BETWEEN_WORDS: Final = re.compile(r"(?<=\?=)\s+(?==\?)")
 _CHARSET: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
 
 _CHARSETS: Final = frozenset(
@@ -55,6 +57,17 @@ _CHARSETS: Final = frozenset(
     }
 )
 """The codecs of text that clients declare; not UTF-7 and the like, which hide ASCII in ASCII."""
+
+_MEANT: Final = {
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "iso2022_jp": "iso2022_jp_ext",
+    "iso8859-9": "cp1254",
+    "tis-620": "cp874",
+}
+"""What clients send that declare a smaller set of characters. Source: WHATWG Encoding section 4.2."""
 
 _NOT_THE_REPLY: Final = frozenset({"encrypted", "report", "digest"})
 _FIRST_IS_THE_REPLY: Final = frozenset({"signed", "related"})
@@ -89,11 +102,13 @@ class Read(NamedTuple):
 
     Attributes:
         text: Its text, in lines parted by line feeds.
+        rich: The same as its HTML says it, where there is HTML beside a plain text; else empty.
         truncated: Whether text was left out because there was too much of it.
         content_types: The types of the parts that were looked at, lower-case.
     """
 
     text: str
+    rich: str
     truncated: bool
     content_types: frozenset[str]
 
@@ -138,13 +153,38 @@ def read(mail: Entity) -> Read:
     """
     Return the text of a mail: of alternatives the plain one, of HTML what is not quoted in it.
 
+    HTML beside a plain text is read too, if it is whole: it alone says what was struck out.
+
     Attachments, attached mails, encrypted parts and delivery reports have no text.
     """
     walk = _Walk()
     leaves = walk.leaves(mail, depth=0)
-    text, fits = bounded("\n".join(leaf.text for leaf in leaves))
-    whole = fits and walk.whole and all(leaf.whole for leaf in leaves)
-    return Read(text, truncated=not whole, content_types=frozenset(walk.content_types))
+    text, whole = _text_of([leaf for leaf in leaves if leaf not in walk.rich])
+    rich, rich_is_whole = _text_of([leaf for leaf in leaves if leaf not in walk.bare])
+    return Read(
+        text,
+        rich if walk.rich and rich_is_whole else "",
+        truncated=not (whole and walk.whole),
+        content_types=frozenset(walk.content_types),
+    )
+
+
+def parts_of(mail: Entity) -> list[tuple[str, str]]:
+    """
+    Return type and text of each part of a multipart, as it stands, not looked into further.
+
+    For reports, whose parts have places of their own. At most 100 parts are looked at, and of
+    each as much as of a text.
+    """
+    _, details = _content_type(mail)
+    found: list[tuple[str, str]] = []
+    for part in islice(_parts(mail, details.get("boundary", "")), MAX_PARTS):
+        kind, own = _content_type(part)
+        encoded = part.body[:_MAX_ENCODED_BYTES]
+        data = _decoded(encoded, part.value("Content-Transfer-Encoding"))
+        text = _characters(data, own.get("charset", ""), whole=part.whole)
+        found.append((kind, bounded(text.replace("\r\n", "\n"))[0]))
+    return found
 
 
 def bounded(text: str) -> tuple[str, bool]:
@@ -155,7 +195,16 @@ def bounded(text: str) -> tuple[str, bool]:
     return "\n".join(short[:MAX_LINES]), whole and short == lines[:MAX_LINES]
 
 
-@dataclass(frozen=True)
+def readable(value: str) -> str:
+    """
+    Return a header value with its encoded words decoded, as far as they can be.
+
+    Source: RFC 2047 section 2.
+    """
+    return _ENCODED_WORD.sub(_decoded_word, _BETWEEN_WORDS.sub("", value))
+
+
+@dataclass(frozen=True, eq=False)
 class _Leaf:
     """A part that is text, decoded when it is asked for."""
 
@@ -203,6 +252,8 @@ class _Walk:
     def __init__(self) -> None:
         self.whole = True
         self.content_types: set[str] = set()
+        self.bare: set[_Leaf] = set()
+        self.rich: set[_Leaf] = set()
         self._seen = 0
 
     def leaves(self, entity: Entity, *, depth: int) -> list[_Leaf]:
@@ -230,9 +281,28 @@ class _Walk:
         if kind != "alternative":
             return leaves
         plain = [leaf for leaf in leaves if leaf.kind == "text/plain"]
-        if any(leaf.text.strip() for leaf in plain):
-            return plain
-        return [leaf for leaf in leaves if leaf.kind == "text/html"]
+        markup = [leaf for leaf in leaves if leaf.kind == "text/html"]
+        if not any(leaf.text.strip() for leaf in plain):
+            return markup
+        if any(leaf.text.strip() for leaf in markup):
+            self.bare.update(plain)
+            self.rich.update(markup)
+        return leaves
+
+
+def _text_of(leaves: Sequence[_Leaf]) -> tuple[str, bool]:
+    """Return the text of parts, and whether that is all of it."""
+    text, fits = bounded("\n".join(leaf.text for leaf in leaves))
+    return text, fits and all(leaf.whole for leaf in leaves)
+
+
+def _decoded_word(word: re.Match[str]) -> str:
+    charset, encoding, text = word.groups()
+    if encoding in "Qq":
+        data = binascii.a2b_qp(text.encode("utf-8", "surrogateescape"), header=True)
+    else:
+        data = _decoded(text.encode("utf-8", "surrogateescape"), "base64")
+    return _characters(data, charset, whole=True)
 
 
 def _loose(raw: bytes) -> str:
@@ -305,7 +375,7 @@ def _codec(charset: str) -> list[str]:
     except LookupError:
         return []
     # Who declares Latin-1 sends Windows-1252, where 0x85 is an ellipsis and not a line break.
-    return [name] if name in _CHARSETS else []
+    return [_MEANT.get(name, name)] if name in _CHARSETS else []
 
 
 def _beginning(text: str, chars: int) -> tuple[str, bool]:

@@ -70,7 +70,7 @@ MOBILE_SIGNATURE: Final = re.compile(
       | wysłan[eoy]\ (?:z|za)\b | pobierz\ (?:aplikację\ )?outlook\b
       | skickat\ från\b | skickades\ från\b | hämta\ outlook\b
       | sendt\ (?:fra|med)\b | hent\ outlook\b | lähetetty\b | odesláno\ z\b
-      | отправлено\b
+      | отправлено\b | yahoo\ mail:
     )
     | \S.*(?:から送信|gönderildi|에서\ 보냄)
     | (?:发自|從|來自|从)\s*我的""",
@@ -91,3 +91,62 @@ PLACEHOLDER: Final = re.compile(
     r"\[(?:cid|image|inline image|bild|imagen|immagine)\s*[:\d][^\]]*\]", re.IGNORECASE
 )
 """What stands in the text for a picture, such as the logo of a signature."""
+
+CLOSING: Final = re.compile(
+    r"""(?:with\ )?(?:(?:my|our)\ )?(?:best|kind|kindest|warm|warmest|many)?\ ?regards | best(?:\ wishes)?
+      | cheers | sincerely(?:\ yours)? | yours(?:\ (?:sincerely|faithfully|truly))? | respectfully
+      | (?:mit\ )?(?:freundlich|best|herzlich|lieb|viel|schön|sonnig)?(?:e|en|em)?\ ?
+        (?:gr(?:ü|ue)(?:ß|ss)(?:e|en)?|gru(?:ß|ss))(?:\ aus\ \S+)? | [mlvh]\.?f?\.?g\.? | hochachtungsvoll
+      | (?:bien\ )?cordialement | (?:bien\ )?à\ (?:vous|toi)
+      | (?:sincères|meilleures|cordiales)\ salutations
+      | (?:un\ )?(?:cordial\ )?saludos?(?:\ cordial(?:es)?)? | (?:muy\ )?atentamente | atte
+      | (?:(?:cordiali|distinti)\ )?saluti | cordialmente | cordialità
+      | atenciosamente | (?:com\ os\ melhores\ |melhores\ )?cumprimentos | att | abraços
+      | (?:met\ )?(?:vriendelijke|hartelijke)?\ ?(?:groet(?:en|jes)?) | mvg
+      | z\ poważaniem | pozdrawiam | (?:serdeczne\ )?pozdrowienia
+      | (?:med\ )?(?:vänlig|vänliga|bästa)?\ ?hälsning(?:ar)? | mvh
+      | (?:med\ )?ve(?:nn|n)lig\ hilsen | (?:de\ )?bedste\ hilsner
+      | (?:ystävällisin\ )?terveisin | (?:s|se)\ pozdrav(?:em|om) | üdvözlettel | cu\ stimă
+      | с\ уважением | з\ повагою | с\ уважение | με\ εκτίμηση | saygılarım(?:la|ızla) | iyi\ çalışmalar
+      | 敬具 | 以上 | (?:どうぞ)?(?:宜しく|よろしく)お願い(?:します|致します|いたします|申し上げます)
+      | 此致(?:敬礼)? | 祝好 | 顺颂商祺 | 順頌商祺 | 감사합니다 | 드림""",  # noqa: RUF001 - letters of other scripts
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What stands between a text and a name, on a line of its own: above it, there is the text."""
+
+BANNER: Final = re.compile(
+    r"""\W*(?:external|extern|externe|externo|esterno)(?:\ (?:e-?mail|sender|message|mail))?\W*
+      | \W*(?:caution|warning|attention|external|notice|achtung|vorsicht|extern|externe|precaución
+         |atención|attenzione|atenção|let\ op|uwaga|varning|внимание)\b.{0,60}?\b(?:
+          (?:originat\w+|c[ao]me?s?|sent|received)\ (?:from|by)\b.{0,30}\b(?:outside|external)
+        | external\ (?:e-?mail|sender|source|message)
+        | externe[nrs]?\ (?:e-?mail|mail|absender|nachricht|quelle) | außerhalb\ (?:de[rs]|unsere[rs])
+        | (?:e-?mail|courriel|message|expéditeur|mail|bericht|afzender)\ externe?
+        | extérieure?\ (?:à|de) | externe\ (?:e-?mail|afzender) | buiten\ (?:de|onze)
+        | (?:correo|mensaje|remitente)\ extern[oa] | fuera\ de | (?:e-?mail|remetente)\ extern[oa]
+        | (?:e-?mail|mittente|messaggio)\ estern[oa] | zewnątrz | zewnętrzn\w+ | utanför | внешн\w+
+        )\b.*
+      | \W*you\ don.t\ often\ get\ e-?mail\ from\b.*
+      | \W*some\ people\ who\ received\ this\ message\ don.t\ often\b.*""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A warning that a mail server puts above what came from elsewhere."""
+
+DISCLAIMER: Final = re.compile(
+    r"""confidential|privileged|vertraulich|confidentiel|confidencial|riservat[aeio]|vertrouwelijk
+      | poufn[aey]|konfidenti|конфиденциальн|intended\ (?:only|solely)\ for
+      | (?:scanned|checked)\ (?:for\ viruses|by)|virus-free|virenfrei|(?:auf\ viren\ geprüft)
+      | avast\b|ohne\ viren|sans\ virus|libre\ de\ virus|privo\ di\ virus|秘密情報|机密""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What a notice that a mail server adds below a mail speaks of."""
+
+ITSELF: Final = re.compile(
+    r"""\b(?:this|the)\ (?:e-?mail|message|communication|transmission)|diese[rs]?\ (?:e-?mail|nachricht)
+      | (?:ce|cet)\ (?:e-?mail|courriel|message)|este\ (?:correo|mensaje|e-?mail)|esta\ mensagem
+      | quest[ao]\ (?:e-?mail|messaggio)|(?:deze|dit)\ (?:e-?mail|bericht)|ta\ wiadomość|niniejsz\w+
+      | detta\ (?:mail|e-post|meddelande)|(?:это|данное)\ (?:письмо|сообщение)|本メール|本邮件
+      | avast\b|virus-free|virenfrei""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""How it names the mail that it stands in."""

@@ -17,9 +17,13 @@ from typing import Final
 from signoff.mail.marks import REPLY_LINE
 from signoff.mail.mime import CUT, bounded
 from signoff.mail.phrases import (
+    BANNER,
+    CLOSING,
     DEVICES,
+    DISCLAIMER,
     FROM_NAMES,
     HEADER_NAMES,
+    ITSELF,
     MOBILE_SIGNATURE,
     OPENINGS,
     ORIGINAL_MESSAGE,
@@ -36,9 +40,15 @@ _TIME: Final = re.compile(r"\b\d{1,2}[:.h]\d{2}\b")
 _HEADER: Final = re.compile(r"[\s*]*([^\s*:\uff1a][^*:\uff1a]{0,24}?)\s?\*?\s?[:\uff1a]")
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 _IGNORED: Final = re.compile(r"[\s>*_=\u200b-\u200f\ufeff]+")
+_DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_FENCED: Final = re.compile(r"[-_=*]{2,}\s*([^\s].*?)\s*[-_=*]{2,}")
+_LINK: Final = re.compile(r"\s*<?https?://\S+>?")
+_WORD: Final = re.compile(r"[^\W_]+")
+_AROUND_CLOSING: Final = " \t\u00a0*_,.!;:\uff0c\u3002\u3001\uff01"
 _GUTTER: Final = re.compile(r"[|+~]+")
 
 _MIN_NAME_CHARS: Final = 3
+_MAX_TITLES: Final = 2
 _MAX_ADDED_CHARS: Final = 120
 _ATTRIBUTION_LINES: Final = 4
 _HEADER_LINES: Final = 6
@@ -93,21 +103,39 @@ class Reply:
         return "\n".join(self.lines[1:]).strip("\n")
 
 
-def extract(text: str, *, sent: SentContext) -> Reply:
+def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -> Reply:
     """
     Return what the reviewer wrote.
 
     Left out are quoted lines, lines of our own mail however they were quoted, the line above
     them that says who wrote when, everything behind the head of a mail or our delimiter,
-    signatures behind `--`, and what phones add. Where it is unclear whose a line is, it is not
-    the reviewer's.
+    signatures behind `--`, and what phones and mail servers add. A text that begins with a closing formula or
+    with its author's name is a signature and nothing else. Where it is unclear whose a line is,
+    it is not the reviewer's.
+
+    Plain text and HTML of one mail have to agree: nothing was written unless both hold
+    something, and of two first lines the one that says more decides, for wrapping, striking out
+    and hiding only take away.
 
     Args:
         text: The text of the reply, as `signoff.mail.incoming.parse` gives it.
         sent: What is known of our mail.
+        rich: The text that its HTML has beside the plain one, if it has both.
+        author: The name of whoever wrote it, if it is known.
     """
-    lines = [line.rstrip() for line in bounded(text)[0].split("\n")]
-    return Reply(_trimmed(_Reading(lines, sent).authored()))
+    reply = _read(text, sent, author)
+    if not rich or not reply.lines:
+        return reply
+    other = _read(rich, sent, author)
+    if not other.lines:
+        return other
+    return max(reply, other, key=lambda one: len(_squeezed(one.first)))
+
+
+def _read(text: str, sent: SentContext, author: str) -> Reply:
+    lines = [_DIRECTION.sub("", line).rstrip() for line in bounded(text)[0].split("\n")]
+    found = _trimmed(_Reading(lines, sent).authored())
+    return Reply(() if found and _signs(found[0], author) else found)
 
 
 class _Original:
@@ -137,7 +165,7 @@ class _Original:
     def takes(self, line: str) -> bool:
         """Return whether a line repeats our text: anywhere, or right where the last one ended."""
         piece = _squeezed(line)
-        if piece and self._at is not None and self._text.startswith(piece, self._at):
+        if self._at is not None and self._text.startswith(piece, self._at):
             self._at += len(piece)
             return True
         if self.has(line):
@@ -163,10 +191,12 @@ class _Reading:
         """Return the lines that the reviewer wrote, blank ones among them."""
         found: list[str] = []
         at = 0
+        has_quoted = False
         while at < len(self._lines):
             line = self._lines[at]
             if _QUOTED.match(line):
                 self._original.follow(line)
+                has_quoted = True
                 at += 1
                 continue
             end = self._attribution_end(at)
@@ -177,7 +207,11 @@ class _Reading:
                 break
             if _BLANK.fullmatch(line):
                 found.append("")
-            elif not _is_added(line) and not self._original.takes(line):
+            elif _is_notice(line, above=not any(found), below=has_quoted):
+                at = self._end_of_paragraph(at)
+            elif _is_added(line):
+                at += self._is_link(at + 1)
+            elif not (self._links_to_us(line) or self._original.takes(line)):
                 found.append(line)
             at += 1
         return found
@@ -191,10 +225,16 @@ class _Reading:
             begins_here = end > start and line.casefold().startswith(OPENINGS)
             if _BLANK.fullmatch(line) or _QUOTED.match(line) or begins_here:
                 return None
+            text = " ".join(self._lines[start : end + 1])
             if _COLON.search(line):
-                text = " ".join(self._lines[start : end + 1])
                 return end + 1 if self._attributes(text, end + 1) else None
+            if self._dates_our_address(text) and self._is_ours(self._next(end + 1)):
+                return end + 1
         return None
+
+    def _dates_our_address(self, text: str) -> bool:
+        """Return whether a text holds our address and a day: some attributions end in no colon."""
+        return self._has_our_address(text) and _DAY.search(text) is not None
 
     def _may_open(self, line: str) -> bool:
         return _opens(line) or self._names_us(line) or bool(_DAY.search(line))
@@ -202,7 +242,7 @@ class _Reading:
     def _attributes(self, text: str, following: int) -> bool:
         """Return whether a text with a colon at its end says whom the following lines are from."""
         folded = text.casefold()
-        if any(address in folded for address in self._addresses):
+        if self._has_our_address(text):
             return True
         wrote = any(verb in folded for verb in WROTE)
         if _opens(text) and wrote and _DAY.search(text):
@@ -218,7 +258,13 @@ class _Reading:
             return True
         if _RULER.fullmatch(line):
             at = self._next(at + 1)
-        return self._is_head_of_mail(at) or bool(ORIGINAL_MESSAGE.fullmatch(line))
+        return self._is_head_of_mail(at) or self._is_fenced(line)
+
+    def _is_fenced(self, line: str) -> bool:
+        """Return whether a line between dashes tells of the mail below it."""
+        fenced = _FENCED.fullmatch(line)
+        tells = fenced and (_DAY.search(line) is not None) and self._names_us(line)
+        return bool(tells or ORIGINAL_MESSAGE.fullmatch(line))
 
     def _is_head_of_mail(self, at: int) -> bool:
         """Return whether the lines name sender, date and so on, as a client puts them on top."""
@@ -228,13 +274,22 @@ class _Reading:
             if header is None:
                 break
             names.append(header.group(1).casefold())
+        addressed = any(map(self._has_our_address, self._lines[at : at + len(names)]))
+        if names[:1] and names[0] in FROM_NAMES and self._has_our_address(self._lines[at]):
+            return True
         if names[:1] and names[0] in HEADER_NAMES:
             known = [name for name in names if name in HEADER_NAMES]
             ours = any(map(self._names_us, self._lines[at : at + len(names)]))
             return bool(FROM_NAMES & set(known)) and len(known) >= (
                 _OUR_HEADERS if ours else _OTHER_HEADERS
             )
-        return len(names) >= _OTHER_HEADERS and self._names_us(self._lines[at])
+        return len(names) >= _OTHER_HEADERS and (addressed or self._names_us(self._lines[at]))
+
+    def _end_of_paragraph(self, at: int) -> int:
+        """Return where the last line of a paragraph is."""
+        while at + 1 < len(self._lines) and not _BLANK.fullmatch(self._lines[at + 1]):
+            at += 1
+        return at
 
     def _next(self, at: int) -> int:
         """Return where the next line that is not blank is, or the number of lines."""
@@ -244,6 +299,13 @@ class _Reading:
 
     def _is_quoted(self, at: int) -> bool:
         return at < len(self._lines) and _QUOTED.match(self._lines[at]) is not None
+
+    def _links_to_us(self, line: str) -> bool:
+        """Return whether a line is one of our buttons with its link written out."""
+        return any(f"mailto:{address}" in line.casefold() for address in self._addresses)
+
+    def _is_link(self, at: int) -> bool:
+        return at < len(self._lines) and _LINK.fullmatch(self._lines[at]) is not None
 
     def _is_ours(self, at: int) -> bool:
         """Return whether the reply ends here, or goes on with our mail, quoted or not."""
@@ -256,9 +318,12 @@ class _Reading:
         return bool(self._delimiter) and self._delimiter in _squeezed(line)
 
     def _names_us(self, text: str) -> bool:
-        folded = text.casefold()
         named = len(self._name) >= _MIN_NAME_CHARS and self._name in _squeezed(text)
-        return named or any(address in folded for address in self._addresses)
+        return named or self._has_our_address(text)
+
+    def _has_our_address(self, text: str) -> bool:
+        folded = text.casefold()
+        return any(address in folded for address in self._addresses)
 
 
 def _squeezed(line: str) -> str:
@@ -270,6 +335,17 @@ def _opens(text: str) -> bool:
     return text[:1].isdigit() or text.casefold().startswith(OPENINGS)
 
 
+def _signs(line: str, author: str) -> bool:
+    """Return whether a line is what stands on top of a signature: a closing, or one's own name."""
+    if CLOSING.fullmatch(line.strip(_AROUND_CLOSING)):
+        return True
+    named, written = set(_WORD.findall(author.casefold())), _WORD.findall(line.casefold())
+    joined = "".join(written) == "".join(_WORD.findall(author.casefold()))
+    return bool(named) and (
+        joined or (named <= set(written) and len(written) <= len(named) + _MAX_TITLES)
+    )
+
+
 def _is_added(line: str) -> bool:
     """Return whether an app added the line, or it only rules off or stands for a picture."""
     bare = line.strip(" \t*_")
@@ -278,6 +354,13 @@ def _is_added(line: str) -> bool:
     if _RULER.fullmatch(line) or PLACEHOLDER.fullmatch(bare):
         return True
     return bool(MOBILE_SIGNATURE.match(bare) and DEVICES.search(bare))
+
+
+def _is_notice(line: str, *, above: bool, below: bool) -> bool:
+    """Return whether a mail server wrote the line: a warning above a mail, a notice below it."""
+    if above and BANNER.fullmatch(line):
+        return True
+    return below and bool(DISCLAIMER.search(line) and ITSELF.search(line))
 
 
 def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:

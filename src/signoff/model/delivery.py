@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 from signoff.model.base import Record
 from signoff.model.values import Tree
 
-DeliveryKind = Literal["request", "confirmation", "refusal", "cancelled", "expired"]
+DeliveryKind = Literal["request", "confirmation", "refusal", "cancelled", "expired", "undelivered"]
 DeliveryStatus = Literal["waiting", "sending", "sent", "failed", "dropped"]
 
 
@@ -17,7 +17,8 @@ class Delivery(Record):
     """
     One message to one recipient through one notifier.
 
-    Written only by the sender that holds its claim, after it was first stored.
+    Written only by whoever holds its claim, after it was first stored: the sender, and for a
+    mail that comes back whoever reads of it.
 
     Attributes:
         delivery_id: `dlv_` and a time-ordered id; also names the message, so that a repeated
@@ -32,8 +33,8 @@ class Delivery(Record):
         attempts: How often sending was begun.
         unknown: How many of these attempts ended with their sender, so that nobody knows.
         not_before: When to try next, UTC.
-        last_error: What the last attempt ran into.
-        sent_at: When the other side took it.
+        last_error: What the last attempt ran into, or what came back of a message that was sent.
+        sent_at: When the other side took it; it stays when the message comes back later.
         message_id: The id that the other side knows it by.
     """
 
@@ -53,3 +54,8 @@ class Delivery(Record):
     created_at: AwareDatetime
     sent_at: AwareDatetime | None = None
     message_id: str = ""
+
+    @property
+    def came_back(self) -> str:
+        """What the other side's server reported after it had taken the message; else empty."""
+        return self.last_error if self.sent_at is not None else ""

@@ -132,6 +132,7 @@ class Request(Record):
         policy_digest: Its digest.
         identity: The gated call that it stands for.
         hidden: Names of parameters shown as commitments only.
+        hidden_kids: The keys that these were committed to and encrypted with.
         seal: MAC over the core fields.
         audit: Where the request's audit chain stands.
         undelivered: Why nobody was told, when nobody was.
@@ -171,6 +172,7 @@ class Request(Record):
     policy_digest: str = ""
     identity: CallIdentity | None = None
     hidden: tuple[str, ...] = ()
+    hidden_kids: tuple[int, ...] = ()
     seal: Seal | None = None
     audit: AuditHead = AuditHead()
     undelivered: str = ""

@@ -152,12 +152,14 @@ class Run(Record):
         state: The flow's state as a tree, field by field.
         state_type: The state's model, `module:qualname`, where the flow's instance and not its
             class said so.
+        state_version: What the flow's class counted its state as when it was stored.
         parts: The `and_` parts seen so far: listener, leaf, occurrence.
         next_seq: The number that the next occurrence gets.
         finished: How many occurrences have finished.
         last_output_id: The occurrence whose output is the run's.
         failure: What failed it.
-        fencing: The claim under which it was last written.
+        fencing: The claim under which it was last written, one more for each that was then given
+            up in good order: the others since have ended without a trace.
         created_at: When it was started, UTC.
         updated_at: When its status last changed, UTC.
         audit: Where the run's audit chain stands.
@@ -178,6 +180,7 @@ class Run(Record):
     fingerprint: str = ""
     state: dict[str, Tree] = Field(default_factory=dict)
     state_type: str = ""
+    state_version: int = 1
     parts: dict[str, dict[str, str]] = Field(default_factory=dict)
     next_seq: int = 1
     finished: int = 0

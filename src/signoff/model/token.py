@@ -8,7 +8,8 @@ from pydantic import AwareDatetime
 
 from signoff.model.base import Record
 
-TokenPurpose = Literal["email", "callback", "link"]
+TokenPurpose = Literal["email", "callback", "link", "bounce"]
+"""What a token is for; one for bounces stands for a delivery and has no row of its own."""
 
 
 class TokenRow(Record):

@@ -38,7 +38,6 @@ _ABOUT_THE_LOGIN: Final = frozenset({530, 534, 535, 538})
 """Replies that no other mail would get around. Source: RFC 4954 section 6."""
 
 _SOME_TOKEN: Final = "a" * 48
-_SOME_DELIVERY: Final = "dlv_" + "a" * 26
 _NAMED: Final = re.compile(r'\s*"?([^"<>]*?)"?\s*<([^<>]+)>\s*')
 
 
@@ -85,6 +84,7 @@ class SMTPNotifier(Notifier):
         tls_context: ssl.SSLContext | None = None,
         name: str = "email",
         separator: str = "+",
+        verp: bool = True,
         timeout: timedelta = timedelta(seconds=30),
         local_hostname: str | None = None,
     ) -> None:
@@ -105,14 +105,17 @@ class SMTPNotifier(Notifier):
             tls_context: In place of `ssl.create_default_context()`.
             name: What stored deliveries call this notifier.
             separator: What parts the reply address's local part from the token.
+            verp: Whether each mail that asks has an envelope sender of its own, the reply
+                address with another token, so that what comes back is known for which mail it
+                was. `False` where the server takes no sender but `sender`; then bounces lie
+                unread in its mailbox.
             timeout: For one whole `send`.
             local_hostname: How we introduce ourselves; the sender's domain unless set.
 
         Raises:
             ConfigurationError: An address is none, the reply address gets too long with a
-                token (64 octets before the `@`), the sender's domain is too long for message
-                ids (37 characters), `tls="none"` off loopback, or a login that is incomplete
-                or double.
+                token (64 octets before the `@`), `tls="none"` off loopback, or a login that is
+                incomplete or double.
 
         Source: RFC 8314 section 3.3 (implicit TLS), RFC 3207 (STARTTLS), RFC 5321 section
         4.5.3.1.1 (64 octets).
@@ -130,6 +133,7 @@ class SMTPNotifier(Notifier):
         self._sender_name, self._sender = _parsed_sender(sender)
         self._reply_to = reply_to
         self._separator = separator
+        self._verp = verp
         self.correspondence = Correspondence(
             sender=self._sender,
             sender_name=self._sender_name,
@@ -138,7 +142,6 @@ class SMTPNotifier(Notifier):
         )
         self._domain = self._sender.rpartition("@")[2]
         reply_address(reply_to, _SOME_TOKEN, separator=separator)
-        message_id(_SOME_DELIVERY, self._domain)
         self._hostname = hostname
         self._port = _PORTS[tls] if port is None else port
         self._username = username
@@ -170,17 +173,16 @@ class SMTPNotifier(Notifier):
         recipient = _address(outgoing.delivery.recipient)
         if recipient is None:
             raise NotifyError("the recipient has no plain mail address", permanent=True)
-        mail_id = message_id(outgoing.delivery.delivery_id, self._domain)
+        mail_id = message_id(outgoing.delivery.delivery_id, self._domain, token=outgoing.token)
         # In a thread: a payload of many megabytes takes seconds to render.
         raw = await to_thread.run_sync(self._composed, outgoing, mail_id)
-        # An answer to an answer would go round in circles: nobody bounces to the empty path.
-        envelope = self._sender if outgoing.delivery.kind in ASKS else ""
+        envelope = self._envelope(outgoing)
         line = self._line_of(loop)
         async with line.lock:
             try:
                 await self._transmit(line, envelope, recipient, raw)
             except _Failed as failed:
-                message = _without(outgoing.token, str(failed))
+                message = _without(outgoing.bounce_token, _without(outgoing.token, str(failed)))
                 raise NotifyError(message, permanent=failed.permanent) from None
         return mail_id
 
@@ -190,6 +192,15 @@ class SMTPNotifier(Notifier):
         if line is not None:
             async with line.lock:
                 await _hang_up(line.smtp)
+
+    def _envelope(self, outgoing: Outgoing) -> str:
+        """Return the address that bounces go to; empty for mails that want none."""
+        if outgoing.delivery.kind not in ASKS:
+            # An answer to an answer would go round in circles: nobody bounces to the empty path.
+            return ""
+        if not (self._verp and outgoing.bounce_token):
+            return self._sender
+        return reply_address(self._reply_to, outgoing.bounce_token, separator=self._separator)
 
     def _composed(self, outgoing: Outgoing, mail_id: str) -> bytes:
         token = outgoing.token

@@ -192,10 +192,17 @@ def _compare_lists(path: str, old: Sequence[Child], new: Sequence[Child]) -> Ite
             yield Change(below(path, was.segment), "removed", was.tree, None)
         elif was is None:
             yield _added(below(path, now.segment), now.tree, known)
-        elif _unfit(read(now.tree), [read(was.tree)]) and not _unfit(read(now.tree), known):
+        elif _may_replace(read(was.tree), read(now.tree), known):
             yield Change(below(path, now.segment), "changed", was.tree, now.tree)
         else:
             yield from _compare(below(path, now.segment), was.tree, now.tree)
+
+
+def _may_replace(was: Node, now: Node, known: Sequence[Node]) -> bool:
+    """Return whether an element may give way to one of another type that is in the list."""
+    # A tuple with the parts of the list that it replaces would look the same to the reviewer.
+    looks_different = was.children is None or now.children is None
+    return looks_different and _unfit(now, [was]) is not None and _unfit(now, known) is None
 
 
 def _compare_sets(path: str, old: Sequence[Child], new: Sequence[Child]) -> Iterator[_Found]:

@@ -95,6 +95,11 @@ def decrypt(keyring: Keyring, text: str, *, place: Place) -> bytes:
         raise SealInvalidError(place.row, place.column) from None
 
 
+def kid_of(text: str) -> int:
+    """Return the id of the key that made what `encrypt` returned."""
+    return int(text.split(".")[1])
+
+
 def _cipher(keyring: Keyring, kid: int) -> AESGCM:
     from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - keeps the import cheap
         AESGCM,

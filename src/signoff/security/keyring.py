@@ -24,6 +24,7 @@ Purpose: TypeAlias = Literal[
     "token/email",
     "token/callback",
     "token/link",
+    "token/bounce",
     "seal",
     "checkpoint",
     "audit",

@@ -144,9 +144,13 @@ def _resolution_fields(request: Request, resolution: Resolution) -> dict[str, st
     return {
         "resolution": _text(resolution, exclude={"seal"}),
         "status": request.status,
-        "core": request.seal.whole if request.seal else "",
-        "decisions": " ".join(vote.seal.whole if vote.seal else "" for vote in request.decisions),
+        "core": _whole(request.seal),
+        "decisions": " ".join(_whole(vote.seal) for vote in request.decisions),
     }
+
+
+def _whole(found: Seal | None) -> str:
+    return found.whole if found else ""
 
 
 def _text(record: BaseModel, *, exclude: set[str]) -> str:

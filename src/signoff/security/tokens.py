@@ -3,6 +3,7 @@ Tokens: the signed addresses of one request for one recipient (floor 2).
 
 A token holds a random id, by which its stored row is found, and a MAC over what the row says. So
 a stolen database mints none, a stolen key guesses none, and a reminder derives the same again.
+One for bounces holds the id of a delivery, and its MAC covers what of that never changes.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _first_byte: Final[dict[TokenPurpose, int]] = {
     "email": _version | 1,
     "callback": _version | 2,
     "link": _version | 3,
+    "bounce": _version | 4,
 }
 _purpose_of: Final[dict[int, TokenPurpose]] = {
     byte: purpose for purpose, byte in _first_byte.items()
@@ -46,6 +48,7 @@ _key_purpose: Final[dict[TokenPurpose, Purpose]] = {
     "email": "token/email",
     "callback": "token/callback",
     "link": "token/link",
+    "bounce": "token/bounce",
 }
 
 
@@ -87,6 +90,29 @@ class TokenBinding:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryBinding:
+    """
+    What a token for bounces stands for: what of a delivery never changes.
+
+    Attributes:
+        delivery_id: The delivery.
+        request_id: What it is about.
+        recipient: To whom it goes.
+        notifier: By whom.
+    """
+
+    delivery_id: str
+    request_id: str
+    recipient: str
+    notifier: str
+
+    def canonical(self) -> bytes:
+        """Return the bytes that the MAC covers: JSON, keys sorted, ASCII."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedToken:
     """
     A text of the shape of a token. Nothing of it is proved before `verify`.
@@ -109,7 +135,7 @@ def mint(
     *,
     token_id: bytes,
     purpose: TokenPurpose,
-    binding: TokenBinding,
+    binding: TokenBinding | DeliveryBinding,
     kid: int | None = None,
 ) -> str:
     """
@@ -154,7 +180,11 @@ def parse(text: str) -> ParsedToken:
 
 
 def verify(
-    keyring: Keyring, parsed: ParsedToken, binding: TokenBinding, *, purpose: TokenPurpose
+    keyring: Keyring,
+    parsed: ParsedToken,
+    binding: TokenBinding | DeliveryBinding,
+    *,
+    purpose: TokenPurpose,
 ) -> None:
     """
     Prove a token against its stored row, with the same work whatever is wrong with it.
@@ -201,7 +231,7 @@ def _mac(
     kid: int,
     token_id: bytes,
     purpose: TokenPurpose,
-    binding: TokenBinding,
+    binding: TokenBinding | DeliveryBinding,
 ) -> bytes:
     message = (
         b"signoff.token.v1\0"

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 from signoff.errors import StoreUnavailableError
 from signoff.stores.sqlite_errors import translated
-from signoff.stores.sqlite_schema import check_ours, migrate
+from signoff.stores.sqlite_schema import look_whose, migrate
 
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 
@@ -63,7 +63,7 @@ class DatabaseFile:
             self._check_place()
             self._look_first()
             with self._connect("rwc" if self._identity is None else "rw") as connection:
-                check_ours(connection, self.path)
+                look_whose(connection, self.path)
                 self._use_log(connection)
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
                 connection.execute("PRAGMA fullfsync = ON")
@@ -123,7 +123,7 @@ class DatabaseFile:
                 self._connect("ro") as connection,
                 closing(connection),
             ):
-                check_ours(connection, self.path)
+                look_whose(connection, self.path)
 
     @contextmanager
     def _connect(self, mode: Literal["ro", "rw", "rwc"]) -> Generator[sqlite3.Connection]:

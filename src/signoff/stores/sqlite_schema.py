@@ -27,6 +27,8 @@ def check_ours(connection: sqlite3.Connection, path: Path) -> None:
     """
     Check that a database is empty, or one of Signoff that this code can read.
 
+    Call it in a transaction.
+
     Raises:
         SchemaError: It is neither.
     """
@@ -42,6 +44,18 @@ def check_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise SchemaError(
             f"{path} is a database of another program, and was left as it is; give another path"
         )
+
+
+def look_whose(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Check as `check_ours` does, on one state of the file: another process may just be making it.
+
+    Raises:
+        SchemaError: The database is neither empty nor one of Signoff that this code can read.
+    """
+    connection.execute("BEGIN")
+    check_ours(connection, path)
+    connection.execute("COMMIT")
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

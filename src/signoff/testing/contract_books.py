@@ -211,7 +211,7 @@ class BooksContract(ContractBase):
         assert await store.kids_in_use(NOON) == {6, 11}
 
     async def test_living_requests_need_the_keys_of_their_seals(self, store: Store) -> None:
-        """Of the request, its votes and its end, while it is pending or its run has not ended."""
+        """And of what is hidden in them, while they are pending or their run has not ended."""
         vote = {
             "label": "approve",
             "reviewer": "cfo@acme.example",
@@ -249,11 +249,13 @@ class BooksContract(ContractBase):
                     a_request("req_3", run_id="run_2", seal=seal(6)),
                     a_request("req_4", run_id="", seal=seal(7)),
                     a_request("req_5", run_id="", status="rejected", seal=seal(8)),
+                    a_request("req_6", run_id="run_1", status="approved", hidden_kids=(10, 11)),
+                    a_request("req_7", run_id="run_2", status="approved", hidden_kids=(12,)),
                 ),
             )
         )
 
-        assert await store.kids_in_use(NOON) == {1, 2, 3, 4, 6, 7, 9}
+        assert await store.kids_in_use(NOON) == {1, 2, 3, 4, 6, 7, 9, 10, 11}
 
         await store.commit(writing(a_run("run_1", version=2, status="completed")))
         assert await store.kids_in_use(NOON) == {6, 7}

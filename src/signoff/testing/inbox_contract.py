@@ -71,6 +71,9 @@ class InboxContract:
     batch: ClassVar[int] = 2
     """How many messages the inbox under test returns at the most; the tests deliver more."""
 
+    patience: ClassVar[float] = 20
+    """Seconds after which a test of waiting for news gives up; one that passes needs few."""
+
     @pytest.fixture
     async def inbox(self) -> Inbox:
         """Return or yield an inbox over an empty mailbox. Override this one."""
@@ -272,6 +275,54 @@ class InboxContract:
         later = await inbox.fetch(batch.mark)
 
         assert [one.raw for one in later.messages] == [a_message(2)]
+
+    async def test_waiting_for_news_ends(self, inbox: Inbox) -> None:
+        """After the time given, news or not, before the first fetch, after it, and once it is closed."""
+        with anyio.move_on_after(self.patience) as waiting:
+            await inbox.wait_for_news(0.01)
+            await inbox.fetch(None)
+            await inbox.wait_for_news(0.01)
+            await inbox.aclose()
+            await inbox.wait_for_news(0.01)
+
+        assert not waiting.cancelled_caught
+
+    async def test_waiting_for_news_takes_nothing_away(
+        self, inbox: Inbox, deliver: Deliver
+    ) -> None:
+        """Whatever came in before or during the wait is found by the next fetch."""
+        empty = await inbox.fetch(None)
+        await deliver(a_message(1))
+        await inbox.wait_for_news(0.01)
+        async with anyio.create_task_group() as group:
+            group.start_soon(inbox.wait_for_news, 0.01)
+            await deliver(a_message(2))
+
+        batch = await inbox.fetch(empty.mark)
+
+        assert [one.raw for one in batch.messages] == [a_message(1), a_message(2)]
+
+    async def test_other_calls_do_not_wait_for_the_end_of_a_wait(
+        self, inbox: Inbox, deliver: Deliver
+    ) -> None:
+        """Nor does closing; and a cancelled wait leaves all as it was."""
+        await deliver(a_message())
+        expected = await inbox.fetch(None)
+        for checkpoints in range(6):
+            batches: list[Batch] = []
+            with anyio.move_on_after(self.patience):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(inbox.wait_for_news, 10 * self.patience)
+                    for _ in range(checkpoints):
+                        await checkpoint()
+                    batches.append(await inbox.fetch(None))
+                    if checkpoints % 2:
+                        await inbox.aclose()
+                    group.cancel_scope.cancel()
+                batches.append(await inbox.fetch(None))
+
+            assert batches == [expected, expected]
+        assert uids(expected)
 
     async def test_a_closed_inbox_opens_again(self, inbox: Inbox, deliver: Deliver) -> None:
         """Closing drops the connection and nothing else; closing twice, or unopened, is fine."""

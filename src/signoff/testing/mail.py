@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from typing_extensions import override
 
+from signoff.bell import Bell
 from signoff.errors import NotifyError
 from signoff.mail.address import message_id, normalise_address, reply_address
 from signoff.mail.compose import compose
@@ -26,7 +27,8 @@ class MemoryMail(Notifier, Inbox):
     Mails are composed and replies are read exactly as with real servers.
 
     Attributes:
-        sent: The mails that went out, oldest first.
+        sent: The mails that went out, oldest first; each with the envelope's sender in
+            `Return-Path`, as a server notes it on delivery.
         put_away: The ids of the messages that were handled.
         failed: The ids of the messages that could not be handled.
         error: While set, raised by every `send`.
@@ -63,6 +65,8 @@ class MemoryMail(Notifier, Inbox):
         self.error: NotifyError | None = None
         self.vouches = True
         self._incoming: list[Incoming] = []
+        self._news = Bell()
+        self._rings_heard = 0
 
     @override
     def reaches(self, recipient: str) -> bool:
@@ -79,7 +83,9 @@ class MemoryMail(Notifier, Inbox):
         if self.error is not None:
             raise self.error
         who = self.correspondence
-        identity = message_id(outgoing.delivery.delivery_id, who.sender.rpartition("@")[2])
+        identity = message_id(
+            outgoing.delivery.delivery_id, who.sender.rpartition("@")[2], token=outgoing.token
+        )
         raw = compose(
             outgoing,
             sender=who.sender,
@@ -89,6 +95,8 @@ class MemoryMail(Notifier, Inbox):
             now=outgoing.delivery.not_before,
         )
         parsed = email.message_from_bytes(raw, policy=email.policy.default)
+        envelope = outgoing.bounce_token and reply_address(who.reply_to, outgoing.bounce_token)
+        parsed["Return-Path"] = f"<{envelope}>"
         self.sent.append(parsed)
         return identity
 
@@ -130,13 +138,57 @@ class MemoryMail(Notifier, Inbox):
         self.receive(raw)
         return raw
 
+    def bounce(self, mail: EmailMessage, *, status: str = "5.1.1", action: str = "failed") -> bytes:
+        """
+        Report to a sent mail's own envelope sender that it did not arrive; return the raw report.
+
+        Args:
+            mail: One of `sent`.
+            status: The enhanced status code.
+            action: What the server says that it did: ``failed`` or ``delayed``.
+
+        Source: RFC 3464 (its form).
+        """
+        report = (
+            "Return-Path: <>",
+            "From: Mail Delivery System <MAILER-DAEMON@signoff.example>",
+            f"To: {str(mail['Return-Path']).strip('<>')}",
+            "Subject: Undelivered Mail Returned to Sender",
+            "Auto-Submitted: auto-replied",
+            f"Message-ID: <report-{len(self._incoming)}@signoff.example>",
+            'Content-Type: multipart/report; report-type=delivery-status; boundary="report"',
+            "",
+            "--report",
+            "",
+            "This is the mail system at signoff.example.",
+            "--report",
+            "Content-Type: message/delivery-status",
+            "",
+            "Reporting-MTA: dns; signoff.example",
+            "",
+            f"Final-Recipient: rfc822; {mail['To']}",
+            f"Action: {action}",
+            f"Status: {status}",
+            f"Diagnostic-Code: smtp; 550 {status} <{mail['To']}>: not delivered",
+            "--report",
+            "Content-Type: message/rfc822",
+            "",
+            mail.as_string(),
+            "--report--",
+        )
+        raw = "\n".join(report).encode()
+        self.receive(raw)
+        return raw
+
     def receive(self, raw: bytes, *, cut: bool = False) -> None:
         """Put a raw message into the inbox; `cut` says that the inbox read only these bytes of it."""
         self._incoming.append(Incoming(uid=str(len(self._incoming) + 1), raw=raw, cut=cut))
+        self._news.ring()
 
     @override
     async def fetch(self, mark: str | None) -> Batch:
         """Return the next messages above `mark` that were not put away."""
+        self._rings_heard = self._news.rings
         gone = {*self.put_away, *self.failed}
         above = [one for one in self._incoming if int(one.uid) > int(mark or 0)]
         batch = above[:BATCH]
@@ -155,6 +207,11 @@ class MemoryMail(Notifier, Inbox):
     async def set_aside(self, uids: Sequence[str]) -> None:
         """Note that messages could not be handled."""
         self.failed += uids
+
+    @override
+    async def wait_for_news(self, seconds: float) -> None:
+        """Return as soon as there is a reply, at the latest after `seconds`."""
+        await self._news.wait(seconds, after=self._rings_heard)
 
     @override
     async def aclose(self) -> None:

@@ -1,0 +1,280 @@
+"""Requirement 12: replies as real mail programs write them, quoting the mail that we sent."""
+
+from __future__ import annotations
+
+import base64
+import html
+import quopri
+import re
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Final
+
+REPLIES: Final = Path(__file__).parents[1] / "data" / "replies"
+REVIEWER: Final = "ann.lee@acme.example"
+
+_MARK: Final = re.compile(r"\{\{([^{}]+)\}\}")
+_LINE_OF_MARK: Final = re.compile(r"^([> \t|]*)\{\{(text|shown|words)([^{}]*)\}\}$", re.MULTILINE)
+_SPACES: Final = {"nbsp": "\u00a0", "nnbsp": "\u202f", "zwsp": "\u200b", "bom": "\ufeff", "_": ""}
+_BLOCKS: Final = frozenset({"p", "div", "tr", "table", "h1", "h2", "h3", "td", "li"})
+
+
+@dataclass(frozen=True)
+class Shape:
+    """
+    A reply in the form in which one client sends it.
+
+    Attributes:
+        path: The file that holds it.
+        data: What the file says; the README beside it says how it is read.
+    """
+
+    path: Path
+    data: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The file's name, without its ending."""
+        return self.path.stem
+
+    @property
+    def words(self) -> str:
+        """What the reviewer wrote."""
+        return str(self.data["words"])
+
+    @property
+    def first(self) -> str:
+        """The line that decides."""
+        return str(self.data["first"])
+
+    def raw(self, asked: EmailMessage, words: str, *, number: int = 0) -> bytes:
+        """Return the reply to a mail as it comes in, with these words written in it."""
+        fill = _Filling(asked, words)
+        parts = [_entity(part, fill) for part in self.data["part"]]
+        tree = self.data.get("tree", 0)
+        headers = [
+            f"From: {self.data.get('from', '{{me}}')}",
+            "To: {{reply_to}}",
+            f"Subject: {self.data.get('subject', 'Re: {{subject}}')}",
+            f"Message-ID: <{self.name}.{number}@client.example>",
+            "In-Reply-To: {{message_id}}",
+            "Date: Mon, 05 Jan 2026 10:12:00 +0100",
+            *self.data.get("headers", []),
+            "MIME-Version: 1.0",
+        ]
+        head = "".join(f"{fill(header)}\n" for header in headers).encode()
+        return (head + _joined(tree, parts, depth=0)).replace(b"\n", b"\r\n")
+
+
+class _Filling:
+    """Puts the reviewer's words and the quoted mail where the marks of a shape stand."""
+
+    def __init__(self, asked: EmailMessage, words: str) -> None:
+        plain, markup = asked.get_body(("plain",)), asked.get_body(("html",))
+        assert plain is not None
+        assert markup is not None
+        self._words = words
+        self._text = str(plain.get_content()).replace("\r", "").strip("\n")
+        document = str(markup.get_content()).replace("\r", "")
+        body = re.search(r"<body[^>]*>(.*)</body>", document, re.DOTALL)
+        assert body is not None
+        self._html = body.group(1).strip()
+        sender = asked["From"].addresses[0]
+        self._values = {
+            **_SPACES,
+            "name": sender.display_name,
+            "address": sender.addr_spec,
+            "reply_to": str(asked["Reply-To"]),
+            "subject": str(asked["Subject"]),
+            "message_id": str(asked["Message-ID"]),
+            "me": str(asked["To"]),
+        }
+
+    def __call__(self, template: str) -> str:
+        filled = _LINE_OF_MARK.sub(self._lines, template)
+        return _MARK.sub(self._one, filled)
+
+    def _lines(self, mark: re.Match[str]) -> str:
+        """Return text line by line, each behind what stood before the mark."""
+        prefix, kind, how = mark.group(1), mark.group(2), mark.group(3).split()
+        if kind == "words" and how:
+            return mark.group()
+        source = {"text": self._text, "words": self._words}.get(kind)
+        lines = (source if source is not None else _Shown.text(self._html, how)).split("\n")
+        width = next((int(word) for word in how if word.isdigit()), 0)
+        spilling = "spill" in how
+        if width and not spilling:
+            lines = [part for line in lines for part in _wrapped(line, width)]
+        behind = [(prefix + line).rstrip() if prefix.strip() else line for line in lines]
+        if width and spilling:
+            behind = [part for line in behind for part in _wrapped(line, width)]
+        return "\n".join(behind)
+
+    def _one(self, mark: re.Match[str]) -> str:
+        kind, _, how = mark.group(1).partition(" ")
+        if kind == "words":
+            before, _, behind = how.partition("|")
+            lines = (html.escape(line, quote=False) for line in self._words.split("\n"))
+            return "\n".join(f"{before}{line or '<br>'}{behind}" for line in lines)
+        if kind == "html":
+            return _CONVERSIONS[how](self._html)
+        return self._values[kind]
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, width, break_on_hyphens=False, drop_whitespace=True) or [""]
+
+
+class _Shown(HTMLParser):
+    """What a client makes of our HTML when it quotes it as text."""
+
+    def __init__(self, how: Sequence[str]) -> None:
+        super().__init__()
+        self._how = how
+        self._pieces: list[str] = []
+        self._links: list[str] = []
+        self._hidden = 0
+
+    @classmethod
+    def text(cls, markup: str, how: Sequence[str]) -> str:
+        """Return the text; `links` writes addresses behind links, `double` parts paragraphs."""
+        reader = cls(how)
+        reader.feed(markup)
+        lines = [line.strip(" ") for line in "".join(reader._pieces).split("\n")]
+        gap = "\n\n" if "double" in how else "\n"
+        return gap.join(line for line in lines if line)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin a line, remember a link, skip what is hidden."""
+        given = {name: value or "" for name, value in attrs}
+        if self._hidden or "display:none" in given.get("style", ""):
+            self._hidden += tag not in {"br", "img"}
+        elif tag in _BLOCKS or tag == "br":
+            self._pieces.append("\n")
+        elif tag == "a":
+            self._links.append(given.get("href", ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Break the line."""
+        if not self._hidden and tag == "br":
+            self._pieces.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        """End a line, or write where a link goes."""
+        if self._hidden:
+            self._hidden -= 1
+        elif tag in _BLOCKS:
+            self._pieces.append("\n")
+        elif tag == "a" and self._links:
+            link = self._links.pop()
+            self._pieces.append(f" <{link}> " if "links" in self._how else "")
+
+    def handle_data(self, data: str) -> None:
+        """Keep what can be seen."""
+        if not self._hidden:
+            self._pieces.append(data.replace("\n", " "))
+
+
+def _bare(markup: str) -> str:
+    """Return markup without attributes, but for the links."""
+    return re.sub(r"<(\w+)((?:\s[^>]*?)?)( ?/)?>", _without_attributes, markup)
+
+
+def _without_attributes(tag: re.Match[str]) -> str:
+    link = re.search(r'\shref="[^"]*"', tag.group(2))
+    hidden = "display:none" in tag.group(2)
+    kept = (link.group() if link else "") + (' style="display:none"' if hidden else "")
+    return f"<{tag.group(1)}{kept}>"
+
+
+def _word(markup: str) -> str:
+    """Return markup as Word's engine writes it into a reply."""
+    markup = re.sub(r"<div style=\"display:none[^>]*>.*?</div>", "", markup, flags=re.DOTALL)
+    markup = re.sub(r"<p [^>]*>", "<p class=MsoNormal>", markup).replace("</p>", "<o:p></o:p></p>")
+    markup = re.sub(r"<h(\d) [^>]*>", r"<h\1 style='margin:0cm'>", markup)
+    return markup.replace('"', "'").replace("<br />", "<br>")
+
+
+def _prefixed(markup: str) -> str:
+    """Return markup as Outlook on the web quotes it, with its names made its own."""
+    return re.sub(r'\b(class|id)="', r'\1="x_', markup)
+
+
+def _as_text(markup: str) -> str:
+    """Return what a client writes that shows a mail as text within HTML."""
+    lines = _Shown.text(markup, []).split("\n")
+    return "<br>\n".join(html.escape(line, quote=False) for line in lines)
+
+
+_CONVERSIONS: Final[dict[str, Callable[[str], str]]] = {
+    "": lambda markup: markup,
+    "bare": _bare,
+    "word": _word,
+    "x_": _prefixed,
+    "text": _as_text,
+}
+
+
+def _entity(part: dict[str, Any], fill: _Filling) -> bytes:
+    """Return a part of a mail with its headers."""
+    body = fill(part["body"]).rstrip("\n") + "\n"
+    kind = str(part["type"])
+    if "format=flowed" in kind:
+        body = _flowed(body, delete_space="delsp=yes" in kind.lower())
+    data = body.encode(part.get("codec", "utf-8"), "replace")
+    encoding = part.get("encoding", "8bit")
+    if encoding == "base64":
+        data = base64.encodebytes(base64.b64decode(body) if part.get("file") else data)
+    elif encoding == "quoted-printable":
+        data = quopri.encodestring(data)
+    headers = [f"Content-Type: {kind}", f"Content-Transfer-Encoding: {encoding}"]
+    named = [*headers, *part.get("headers", [])] if kind else part.get("headers", [])
+    return "".join(f"{header}\n" for header in named).encode() + b"\n" + data
+
+
+def _flowed(body: str, *, delete_space: bool) -> str:
+    """Break long lines softly. Source: RFC 3676 section 4."""
+    found: list[str] = []
+    for line in body.split("\n"):
+        content = line.lstrip(">")
+        mark = line[: len(line) - len(content)]
+        content = content.removeprefix(" ") if mark else content
+        lead = f"{mark} " if mark else " " if content.startswith((" ", ">", "From ")) else ""
+        fixed = content if content == "-- " else content.rstrip(" ")
+        pieces = _pieces(fixed, 70 - len(lead), delete_space=delete_space)
+        found += [lead + piece for piece in pieces] if fixed or not mark else [mark]
+    return "\n".join(found)
+
+
+def _pieces(line: str, width: int, *, delete_space: bool) -> Iterator[str]:
+    while len(line) > width:
+        cut = width if delete_space else (line.rfind(" ", 0, width) + 1 or width)
+        if not delete_space and line[cut - 1] != " ":
+            break
+        yield line[:cut] + (" " if delete_space else "")
+        line = line[cut:]
+    yield line
+
+
+def _joined(tree: Any, parts: Sequence[bytes], *, depth: int) -> bytes:
+    """Return parts within multiparts: a number is a part, a list is a type and what it holds."""
+    if isinstance(tree, int):
+        return parts[tree]
+    kind, *inner = tree
+    boundary = f"--=_part_{depth}_{len(inner)}.{kind[:4]}"
+    body = b"".join(
+        f"--{boundary}\n".encode() + _joined(one, parts, depth=depth + 1) + b"\n" for one in inner
+    )
+    head = f'Content-Type: multipart/{kind}; boundary="{boundary}"\n\n'
+    return head.encode() + body + f"--{boundary}--\n".encode()
+
+
+def shapes(folder: str) -> list[Shape]:
+    """Return the shapes of a folder."""
+    paths = sorted((REPLIES / folder).glob("*.toml"))
+    return [Shape(path, tomllib.loads(path.read_text("utf-8"))) for path in paths]
