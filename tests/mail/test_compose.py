@@ -765,7 +765,7 @@ def test_a_confirmation_shows_what_was_changed_old_above_new() -> None:
 
 def test_a_change_is_offered_where_it_can_be_made_by_reply() -> None:
     """Not where nothing may be changed, several labels approve, or a code is needed."""
-    long = {"note": "x", "text": "x" * 70_000}
+    long: Tree = {"note": "x", "text": "x" * 70_000}
 
     def offers(request: Request) -> bool:
         return "Reply: change and approve" in part(a_mail(an_outgoing(request)), "html")

@@ -39,12 +39,7 @@ from signoff.rules.written_edits import APPROVED_WITH_CHANGES
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REPLY_TO: Final = f"approvals+{'ab2cd3ef' * 6}@acme.example"
 KINDS: Final[list[DeliveryKind]] = [
-    "request",
-    "confirmation",
-    "refusal",
-    "cancelled",
-    "expired",
-    "undelivered",
+    *("request", "confirmation", "refusal", "cancelled", "expired", "undelivered")
 ]
 
 HEADERS: Final = [

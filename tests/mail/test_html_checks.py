@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 
 from signoff.mail.answering import how_to
 from signoff.mail.content import page_of
+from signoff.mail.marks import REPLY_LINE
+from signoff.mail.markup import text_of_html
 from signoff.mail.refusals import refusal_note
 from signoff.mail.render_html import html_of
+from signoff.mail.reply import SentContext, extract
+from signoff.mail.sent import sent_text
 from signoff.mail.styles import TONES
 from signoff.model.decision import Resolution
 from signoff.model.delivery import Delivery, DeliveryKind
@@ -29,7 +33,9 @@ from signoff.rules.outcomes import choices
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REPLY_TO: Final = f"approvals+{'ab2cd3ef' * 6}@acme.example"
-KINDS: Final[list[DeliveryKind]] = ["request", "confirmation", "refusal", "cancelled", "expired"]
+KINDS: Final[list[DeliveryKind]] = [
+    *("request", "confirmation", "refusal", "cancelled", "expired", "undelivered")
+]
 SCHEMES: Final = ["light", "dark"]
 
 
@@ -75,8 +81,12 @@ def a_page(
     request: Request | None = None, *, kind: DeliveryKind = "request", subject: str = "Re: Pay"
 ) -> str:
     """Return the HTML of a mail that has something of everything."""
-    request = request or a_request()
-    outgoing = Outgoing(
+    outgoing = an_outgoing(request, kind=kind)
+    return html_of(page_of(outgoing, how_to=how_to(outgoing, reply_to=REPLY_TO, subject=subject)))
+
+
+def an_outgoing(request: Request | None = None, *, kind: DeliveryKind) -> Outgoing:
+    return Outgoing(
         delivery=Delivery(
             delivery_id="dlv_1",
             kind=kind,
@@ -87,10 +97,10 @@ def a_page(
             not_before=NOW,
             created_at=NOW,
         ),
-        request=request,
+        request=request or a_request(),
+        token="ab2cd3ef" * 6,
         earlier=(a_request(resolution=an_end("needs_revision")),),
     )
-    return html_of(page_of(outgoing, how_to=how_to(outgoing, reply_to=REPLY_TO, subject=subject)))
 
 
 def brightness(colour: str) -> float:
@@ -350,3 +360,22 @@ def test_a_link_decodes_to_exactly_the_address_the_subject_and_the_body(
     )
     assert rest == "\r\n"
     assert len(link) < 1_900
+
+
+@pytest.mark.parametrize("kind", ["request", "refusal"])
+def test_a_mail_that_comes_back_without_quote_marks_and_delimiter_holds_no_answer(
+    kind: DeliveryKind,
+) -> None:
+    """Every line of the HTML, read as our extractor reads it, is known to be ours."""
+    outgoing = an_outgoing(kind=kind)
+    came_back = text_of_html(a_page(kind=kind)).text.replace(REPLY_LINE, "")
+    sent = SentContext(
+        from_address="signoff@acme.example",
+        reply_to=REPLY_TO,
+        display_name="Acme approvals",
+        lines=sent_text(outgoing),
+    )
+
+    assert extract(came_back, sent=sent).lines == ()
+    answered = extract(f"approved\nFine.\n\n{came_back}", sent=sent)
+    assert answered.lines == ("approved", "Fine.")

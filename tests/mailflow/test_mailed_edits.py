@@ -190,7 +190,7 @@ async def test_a_plain_approval_tells_of_no_changes(desk: Desk) -> None:
         ("price = 900", "price is no name of a value that can be changed here."),
         ("iban = DE1", "iban is no name of a value that can be changed here."),
         ("way = BARTER", "The payload cannot be read with these changes: "),
-        ("vendor = Ac\u202eme", "vendor has a character that nobody sees."),
+        ("vendor = Ac\u2060me", "vendor has a character that nobody sees."),
         ("vendor = " + "x" * 3_000, "vendor has more than 500 characters."),
         ("amount = 900\nAcme is fine", "Acme is fine stands right below a change;"),
         ("urgent = \u0442rue", "urgent cannot be changed: '\u0442rue' is not one of true, false,"),
@@ -325,6 +325,9 @@ _MANGLED: dict[str, Callable[[str], str]] = {
     "double spacing": lambda text: text.replace("\n", "\n\n"),
     "blanks": lambda text: text.replace(" = ", "  =   ").replace("\n", "  \n"),
     "capitals": lambda text: text.replace("amount", "Amount"),
+    "direction marks": lambda text: text.replace(
+        "vendor = Acme", "\u200evendor = \u202aAcme\u202c"
+    ),
     "no blanks": lambda text: text.replace(" = ", "="),
 }
 

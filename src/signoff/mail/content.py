@@ -14,7 +14,6 @@ from typing import Final
 
 from signoff.mail.blocks import ATTACHMENT, Block, fit, moment, name, short
 from signoff.mail.editing import told
-from signoff.mail.history import history
 from signoff.mail.page import (
     Fact,
     Line,
@@ -23,14 +22,13 @@ from signoff.mail.page import (
     Said,
     Section,
     answers,
-    led,
     lines_of,
-    uncramped,
 )
 from signoff.mail.payload import is_attached, outline, payload_lines, reply_code, size_of
 from signoff.mail.refusals import advice_for
+from signoff.mail.supports import agent, evidence, history
 from signoff.model.policy import Risk
-from signoff.model.request import Evidence, Request, RequestKind, Tone
+from signoff.model.request import Request, RequestKind, Tone
 from signoff.ports import Outgoing
 
 _TITLE_LENGTH: Final = 100
@@ -40,8 +38,6 @@ _ASSIGNEES_LENGTH: Final = 2_000
 # 100 kB at which mail clients cut.
 _QUESTION_BYTES: Final = 3_000
 _OUTLINE_BYTES: Final = 6_000
-_EVIDENCE_BYTES: Final = 6_000
-_AGENT_BYTES: Final = 8_000
 _FEEDBACK_BYTES: Final = 8_000
 
 _HEADINGS: Final[dict[RequestKind, str]] = {
@@ -123,7 +119,7 @@ def _asks(outgoing: Outgoing, how_to: Sequence[Part]) -> Page:
 
 def _blocks(request: Request, earlier: Sequence[Request]) -> list[Block]:
     """Return what supports a request, the question first."""
-    supports = (_evidence(request), _agent(request), history(earlier))
+    supports = (evidence(request), agent(request), history(earlier))
     return [_question(request), *(block for block in supports if block.lines)]
 
 
@@ -337,32 +333,6 @@ def _risk(request: Request) -> Fact:
 
 def _due(request: Request) -> Fact:
     return Fact("Answer due", moment(request.due_at) if request.due_at else "no time is set")
-
-
-def _evidence(request: Request) -> Block:
-    lines = [
-        line
-        for item in request.evidence
-        for line in led(f"{_label(item)}:", item.value, tone=item.tone, mark=f"[{item.tone}]")
-    ]
-    return Block(title="Evidence given", lines=tuple(lines), limit=_EVIDENCE_BYTES, look="boxes")
-
-
-def _label(item: Evidence) -> str:
-    return uncramped(" ".join(item.label.split()))
-
-
-def _agent(request: Request) -> Block:
-    said = [("Summary", request.summary), ("Rationale", request.rationale)]
-    if request.confidence is not None:
-        said.append(("Confidence", f"{request.confidence:g}"))
-    lines = [line for title, text in said if text for line in led(f"{title}:", text)]
-    return Block(
-        title="Written by the agent, not verified",
-        lines=tuple(lines),
-        limit=_AGENT_BYTES,
-        before=(Said("The agent's own words about what it wants. Signoff checked none of them."),),
-    )
 
 
 def _ending(request: Request) -> list[Said]:

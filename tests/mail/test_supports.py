@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from signoff.mail.history import history
 from signoff.mail.page import Line
+from signoff.mail.supports import history
 from signoff.model.decision import Resolution
 from signoff.model.request import Request
 from signoff.testing.builders import a_request
