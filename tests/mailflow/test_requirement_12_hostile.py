@@ -66,12 +66,26 @@ HEADERS: Final = (
     *("Reply-To: \r\n", "Sender: x\r\n", " folded\r\n", "\t\r\n", "X" * 998 + ": y\r\n"),
 )
 NOTHING: Final = (
-    *("> approved\r\n", "~~approved~~\r\n", "not approved\r\n", "approved?\r\n", "\u0430pproved\r\n"),
+    *(
+        "> approved\r\n",
+        "~~approved~~\r\n",
+        "not approved\r\n",
+        "approved?\r\n",
+        "\u0430pproved\r\n",
+    ),
     *("approved/rejected\r\n", "<s>approved</s>\r\n", "<blockquote>approved</blockquote>\r\n"),
     *("<p hidden>approved</p>\r\n", "<!-- approved\r\n", "<<<", ">>>", "&#x", "<div><p><b>"),
     *("-- \r\n", "--x\r\n", "--x--\r\n", "--y\r\n", "=\r\n", "=3D", "==", "\r", "\n", "\r\n\r\n"),
-    *("On 5 Jan 2026, Approvals wrote:\r\n", "From: Approvals\r\n", "-----Original Message-----\r\n"),
-    *("Sent from my iPhone\r\n", "Best regards\r\n", "##- Write your reply above this line -##\r\n"),
+    *(
+        "On 5 Jan 2026, Approvals wrote:\r\n",
+        "From: Approvals\r\n",
+        "-----Original Message-----\r\n",
+    ),
+    *(
+        "Sent from my iPhone\r\n",
+        "Best regards\r\n",
+        "##- Write your reply above this line -##\r\n",
+    ),
     *("\x00", "\u200b", "\u202e", "\ufeff", "\ufffe", "A" * 998, " " * 400, "\u0336" * 40),
 )
 """Pieces of bodies of which none is an answer, in whatever order they come."""
@@ -136,6 +150,7 @@ async def check(seeds: range) -> None:
         stats, health = await client.hitl.get_stats(), await client.health()
         assert [request.decisions for request in requests] == [()] * len(requests)
         assert stats.pending == -(-len(seeds) // MAILS_A_REQUEST)
+        assert health.inbox is not None
         assert (health.inbox.set_aside, mail.failed) == (0, [])
         assert len(mail.put_away) > len(seeds) // 2
         assert any(request.comments for request in requests)
@@ -174,6 +189,9 @@ BODIES: Final = {
     "notices": "caution: this email is confidential, external\n",
     "closings": "with my best regards\n",
     "dashes": "--- x ",
+    "a line of dashes": "-",
+    "lines of dashes": "-" * 1_999 + "x\n",
+    "blanks in dashes": "--" + " " * 1_990 + "x\n",
 }
 PLAIN: Final = "Content-Type: text/plain; format=flowed\n\n{body}"
 HTML: Final = "Content-Type: text/html\n\n{body}"
