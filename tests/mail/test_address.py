@@ -221,7 +221,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("header", HOSTILE)
 def test_a_from_that_two_parsers_could_read_differently_names_nobody(header: str | bytes) -> None:
-    """The server may have authenticated somebody else than we would read."""
+    """Requirement 9: the server may have authenticated somebody else than we would read."""
     with pytest.raises(ValueError, match=".") as caught:
         parse_from([header])
 

@@ -120,7 +120,7 @@ def test_without_a_header_nothing_passes() -> None:
     ],
 )
 def test_a_foreign_id_does_not_pass(value: str) -> None:
-    """Only exactly our server's id counts, never a part of a word, a comment or half a string."""
+    """Requirement 10: only exactly our server's id counts, never a part of a word, a comment or half a string."""
     assert not judged(value).passed
 
 
@@ -136,7 +136,7 @@ def test_a_foreign_id_is_told_apart_from_an_unreadable_header() -> None:
 
 
 def test_only_the_topmost_header_counts() -> None:
-    """A sender can write a header below the server's, and a foreign one above hides ours."""
+    """Requirement 10: a sender can write a header below the server's, and a foreign one above hides ours."""
     ours, forged = f"{SERVER}; dmarc=fail header.from={CORP}", f"{SERVER}; {PASS}"
 
     assert refused(ours, forged) == FAILED
@@ -161,7 +161,7 @@ def test_only_the_topmost_header_counts() -> None:
     ],
 )
 def test_a_pass_for_another_domain_does_not_pass(domain: str) -> None:
-    """The server read another From than we did, or the mail has another one."""
+    """Requirement 10: the server read another From than we did, or the mail has another one."""
     assert refused(f"{SERVER}; dmarc=pass header.from={domain}") == OTHER_DOMAIN
 
 

@@ -150,6 +150,7 @@ async def check(seeds: range) -> None:
         stats, health = await client.hitl.get_stats(), await client.health()
         assert [request.decisions for request in requests] == [()] * len(requests)
         assert stats.pending == -(-len(seeds) // MAILS_A_REQUEST)
+        assert health.inbox is not None
         assert (health.inbox.set_aside, mail.failed) == (0, [])
         assert len(mail.put_away) > len(seeds) // 2
         assert any(request.comments for request in requests)
@@ -188,6 +189,9 @@ BODIES: Final = {
     "notices": "caution: this email is confidential, external\n",
     "closings": "with my best regards\n",
     "dashes": "--- x ",
+    "a line of dashes": "-",
+    "lines of dashes": "-" * 1_999 + "x\n",
+    "blanks in dashes": "--" + " " * 1_990 + "x\n",
 }
 PLAIN: Final = "Content-Type: text/plain; format=flowed\n\n{body}"
 HTML: Final = "Content-Type: text/html\n\n{body}"

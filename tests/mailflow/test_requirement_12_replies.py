@@ -140,7 +140,8 @@ class _Filling:
             return "\n".join(f"{before}{line or '<br>'}{behind}" for line in lines)
         if kind == "html":
             return _CONVERSIONS[how](self._html)
-        return self._values[kind]
+        value: str = self._values[kind]
+        return value
 
 
 def _wrapped(line: str, width: int) -> list[str]:

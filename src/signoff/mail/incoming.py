@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from signoff.mail.address import is_reply_address, parse_from
+from signoff.mail.charsets import readable
 from signoff.mail.headers import parameters
-from signoff.mail.mime import Headers, entity_of, read, readable, values_of
+from signoff.mail.mime import Headers, entity_of, read, values_of
 
 REACTION_TYPE: Final = "text/vnd.google.email-reaction+json"
 """The part by which Gmail says that somebody reacted with an emoji."""

@@ -133,8 +133,9 @@ _HIDING_STYLES: Final = frozenset(
 _HIDING_SIZES: Final = frozenset({"font-size", "max-height"})
 _NO_SIZE: Final = re.compile(r"0+(?:\.0+)?(?:px|pt|em|rem|%)?")
 
-_Fate = Literal["kept", "struck", "unseen", "quoted", "last"]
-_OUT_OF_SIGHT: Final[frozenset[_Fate]] = frozenset({"unseen", "quoted"})
+_Fate = Literal["kept", "struck", "unseen", "signature", "quoted", "last"]
+_OUT_OF_SIGHT: Final[frozenset[_Fate]] = frozenset({"unseen", "signature", "quoted"})
+_LEFT_OUT: Final[frozenset[_Fate]] = frozenset({"signature", "quoted", "last"})
 _OPENING: Final[dict[_Fate, str]] = {"struck": "~~", "quoted": f"\n{QUOTE_MARK}\n"}
 _CLOSING: Final[dict[_Fate, str]] = {"struck": "~~"}
 
@@ -166,10 +167,12 @@ class HtmlText(NamedTuple):
     Attributes:
         text: The text, in lines.
         whole: Whether it goes on to the end; if not, its last line may be a part of one.
+        left_out: Whether a signature or a quoted mail was left out of it.
     """
 
     text: str
     whole: bool
+    left_out: bool = False
 
 
 def text_of_html(markup: str) -> HtmlText:
@@ -188,7 +191,8 @@ def text_of_html(markup: str) -> HtmlText:
         if reader.is_done:
             break
     text = "\n".join(line.strip(" ") for line in "".join(reader.pieces).split("\n"))
-    return HtmlText(text, whole=reader.taken < MAX_TOKENS and not reader.is_torn)
+    whole = reader.taken < MAX_TOKENS and not reader.is_torn
+    return HtmlText(text, whole=whole, left_out=reader.left_out)
 
 
 def _tokens(markup: str) -> Iterator[_Token]:
@@ -245,6 +249,7 @@ class _Reader:
         self.taken = 0
         self.is_done = False
         self.is_torn = False
+        self.left_out = False
         self._open: list[tuple[str, _Fate]] = []
         self._open_by_name: Counter[str] = Counter()
         self._out_of_sight = 0
@@ -272,6 +277,7 @@ class _Reader:
             return
         fate: _Fate = "kept" if self._out_of_sight else _fate(name, attributes)
         self.is_done = fate == "last"
+        self.left_out |= fate in _LEFT_OUT
         self.pieces.append(_OPENING.get(fate, ""))
         self._out_of_sight += fate in _OUT_OF_SIGHT
         self._open.append((name, fate))
@@ -308,7 +314,7 @@ def _fate(name: str, attributes: str) -> _Fate:
     if name in _UNSEEN or "hidden" in given or _hides(style):
         return "unseen"
     if classes & _SIGNATURE_CLASSES or own_id in _SIGNATURE_IDS:
-        return "unseen"
+        return "signature"
     if name == "blockquote" or classes & _QUOTE_CLASSES or own_id in _QUOTE_IDS:
         return "quoted"
     if name in _STRUCK or any("line-through" in value for value in style.values()):

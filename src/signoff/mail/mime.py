@@ -7,8 +7,6 @@ attaches, other mails above all, is not its text.
 
 from __future__ import annotations
 
-import binascii
-import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +14,9 @@ from functools import cached_property
 from itertools import islice, pairwise
 from typing import Final, NamedTuple
 
+from signoff.mail.charsets import characters, decoded
 from signoff.mail.headers import parameters
-from signoff.mail.markup import text_of_html
+from signoff.mail.markup import QUOTE_MARK, HtmlText, text_of_html
 
 MAX_HEADER_LINES: Final = 5_000
 """A mail whose headers take more lines is not read at all."""
@@ -41,33 +40,6 @@ _MAX_BOUNDARY: Final = 200
 _HEADER: Final = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _LINE: Final = re.compile(rb"[^\n]*+\n|[^\n]++")
 _LAST_BREAK: Final = re.compile(rb"\r?\n\Z")
-_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
-_ENCODED_WORD: Final = re.compile(r"=\?([^?*\s]++)(?:\*[^?\s]*+)?\?([QqBb])\?([^?\s]*+)\?=")
-_BETWEEN_WORDS: Final = re.compile(r"(?<=\?=)\s+(?==\?)")
-_CHARSET: Final = re.compile(r"[A-Za-z0-9._:-]{1,40}")
-
-_CHARSETS: Final = frozenset(
-    {
-        *(f"iso8859-{number}" for number in range(2, 17)),
-        *(f"cp{number}" for number in range(1250, 1259)),
-        *("ascii", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"),
-        *("koi8-r", "koi8-u", "mac-roman", "cp437", "cp850", "cp852", "cp866", "cp874", "tis-620"),
-        *("big5", "big5hkscs", "gb2312", "gbk", "gb18030", "euc_kr", "cp949", "johab"),
-        *("shift_jis", "cp932", "euc_jp", "iso2022_jp", "iso2022_jp_2", "iso2022_kr"),
-    }
-)
-"""The codecs of text that clients declare; not UTF-7 and the like, which hide ASCII in ASCII."""
-
-_MEANT: Final = {
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-    "iso2022_jp": "iso2022_jp_ext",
-    "iso8859-9": "cp1254",
-    "tis-620": "cp874",
-}
-"""What clients send that declare a smaller set of characters. Source: WHATWG Encoding section 4.2."""
 
 _NOT_THE_REPLY: Final = frozenset({"encrypted", "report", "digest"})
 _FIRST_IS_THE_REPLY: Final = frozenset({"signed", "related"})
@@ -163,7 +135,7 @@ def read(mail: Entity) -> Read:
     rich, rich_is_whole = _text_of([leaf for leaf in leaves if leaf not in walk.bare])
     return Read(
         text,
-        rich if walk.rich and rich_is_whole else "",
+        _never_empty(rich) if walk.rich and rich_is_whole else "",
         truncated=not (whole and walk.whole),
         content_types=frozenset(walk.content_types),
     )
@@ -195,15 +167,6 @@ def bounded(text: str) -> tuple[str, bool]:
     return "\n".join(short[:MAX_LINES]), whole and short == lines[:MAX_LINES]
 
 
-def readable(value: str) -> str:
-    """
-    Return a header value with its encoded words decoded, as far as they can be.
-
-    Source: RFC 2047 section 2.
-    """
-    return _ENCODED_WORD.sub(_decoded_word, _BETWEEN_WORDS.sub("", value))
-
-
 @dataclass(frozen=True, eq=False)
 class _Leaf:
     """A part that is text, decoded when it is asked for."""
@@ -214,28 +177,33 @@ class _Leaf:
 
     @property
     def text(self) -> str:
-        return self._read[0]
+        return self._read.text
 
     @property
     def whole(self) -> bool:
-        return self._read[1]
+        return self._read.whole
+
+    @property
+    def says_something(self) -> bool:
+        return bool(self.text.strip()) or self._read.left_out
 
     @cached_property
-    def _read(self) -> tuple[str, bool]:
+    def _read(self) -> HtmlText:
         encoded = self.entity.body[:_MAX_ENCODED_BYTES]
         whole = self.entity.whole and len(encoded) == len(self.entity.body)
-        data = _decoded(encoded, self.entity.value("Content-Transfer-Encoding"))
-        text = _characters(data, self.details.get("charset", ""), whole=whole)
+        data = decoded(encoded, self.entity.value("Content-Transfer-Encoding"))
+        text = characters(data, self.details.get("charset", ""), whole=whole)
         reader = self._html if self.kind == "text/html" else self._plain
         return reader(text.replace("\r\n", "\n"), whole=whole)
 
-    def _html(self, markup: str, *, whole: bool) -> tuple[str, bool]:
+    def _html(self, markup: str, *, whole: bool) -> HtmlText:
         beginning = markup[:_MAX_MARKUP_CHARS]
-        text, read_to_its_end = text_of_html(beginning)
-        whole = whole and read_to_its_end and len(beginning) == len(markup)
-        return (text if whole else _without_partial_line(text)), whole
+        found = text_of_html(beginning)
+        whole = whole and found.whole and len(beginning) == len(markup)
+        text = found.text if whole else _without_partial_line(found.text)
+        return HtmlText(text, whole=whole, left_out=found.left_out)
 
-    def _plain(self, text: str, *, whole: bool) -> tuple[str, bool]:
+    def _plain(self, text: str, *, whole: bool) -> HtmlText:
         text, fits = _beginning(text, MAX_BODY_CHARS)
         if fits and not whole:
             text = _without_partial_line(text)
@@ -243,7 +211,7 @@ class _Leaf:
         if self.details.get("format", "").lower() == "flowed":
             delete_space = self.details.get("delsp", "").lower() == "yes"
             text = _unflowed(text, delete_space=delete_space, whole=whole)
-        return text, whole
+        return HtmlText(text, whole=whole)
 
 
 class _Walk:
@@ -284,7 +252,7 @@ class _Walk:
         markup = [leaf for leaf in leaves if leaf.kind == "text/html"]
         if not any(leaf.text.strip() for leaf in plain):
             return markup
-        if any(leaf.text.strip() for leaf in markup):
+        if any(leaf.says_something for leaf in markup):
             self.bare.update(plain)
             self.rich.update(markup)
         return leaves
@@ -296,13 +264,9 @@ def _text_of(leaves: Sequence[_Leaf]) -> tuple[str, bool]:
     return text, fits and all(leaf.whole for leaf in leaves)
 
 
-def _decoded_word(word: re.Match[str]) -> str:
-    charset, encoding, text = word.groups()
-    if encoding in "Qq":
-        data = binascii.a2b_qp(text.encode("utf-8", "surrogateescape"), header=True)
-    else:
-        data = _decoded(text.encode("utf-8", "surrogateescape"), "base64")
-    return _characters(data, charset, whole=True)
+def _never_empty(text: str) -> str:
+    """Return a text, or the mark of a quotation for one from which all was left out."""
+    return text if text.strip() else QUOTE_MARK
 
 
 def _loose(raw: bytes) -> str:
@@ -342,40 +306,6 @@ def _parts(entity: Entity, boundary: str) -> Iterator[Entity]:
         else:
             part = _LAST_BREAK.sub(b"", entity.body[this.end() + 1 : following.start()])
             yield entity_of(part, whole=True)
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    """Undo a transfer encoding; one that is unknown is taken for none."""
-    name = encoding.strip().lower()
-    if name == "base64":
-        # Whatever stands behind the padding was put there by somebody else, such as a list.
-        data = _NOT_BASE64.sub(b"", body.partition(b"=")[0])
-        data = data[: len(data) - (len(data) % 4 == 1)]
-        return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
-    if name == "quoted-printable":
-        return binascii.a2b_qp(body)
-    return body
-
-
-def _characters(data: bytes, charset: str, *, whole: bool) -> str:
-    """Decode as declared if that is possible, else as UTF-8, else as Windows-1252."""
-    for name in (*_codec(charset), "utf-8", "cp1252"):
-        try:
-            return codecs.getincrementaldecoder(name)().decode(data, final=whole)
-        except UnicodeError:
-            continue
-    return data.decode("latin-1")
-
-
-def _codec(charset: str) -> list[str]:
-    if not _CHARSET.fullmatch(charset):
-        return []
-    try:
-        name = codecs.lookup(charset).name
-    except LookupError:
-        return []
-    # Who declares Latin-1 sends Windows-1252, where 0x85 is an ellipsis and not a line break.
-    return [_MEANT.get(name, name)] if name in _CHARSETS else []
 
 
 def _beginning(text: str, chars: int) -> tuple[str, bool]:

@@ -43,11 +43,11 @@ _HEADER: Final = re.compile(r"[\s*]*([^\s*:\uff1a][^*:\uff1a]{0,24}?)\s?\*?\s?[:
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 _IGNORED: Final = re.compile(r"[\s>*_=\u200b-\u200f\ufeff]+")
 _DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_FENCED: Final = re.compile(r"[-_=*]{2,}\s*([^\s].*?)\s*[-_=*]{2,}")
+_FENCE: Final = frozenset("-_=*")
 _BRACKET: Final = re.compile(r"\s*<")
 _LINK: Final = re.compile(r"\s*<?https?://\S+>?")
-_SLASH: Final = re.compile(r"\s*[/|]\s*")
-_BEHIND_NAME: Final = re.compile(r"\s*[|<(/,\u2013\u2014\u00b7\u2022]|\s+-\s")
+_SLASH: Final = re.compile(r"[/|]")
+_BEHIND_NAME: Final = re.compile(r"[|<(/,\u2013\u2014\u00b7\u2022]| - ")
 _WORD: Final = re.compile(r"[^\W_]+")
 _AROUND_CLOSING: Final = " \t\u00a0*_,.!;:\uff0c\u3002\u3001\uff01"
 _GUTTER: Final = re.compile(r"[|+~]+")
@@ -283,7 +283,7 @@ class _Reading:
         """Return whether a line, between dashes in most clients, tells of the mail below it."""
         if ORIGINAL_MESSAGE.fullmatch(line):
             return True
-        if _FENCED.fullmatch(line) is None:
+        if not _FENCE.issuperset(line[:2] + line[-2:]) or _RULER.fullmatch(line):
             return False
         return self._dates_us(line) or self._is_head_of_mail(self._next(at + 1))
 
