@@ -191,6 +191,7 @@ async def test_a_plain_approval_tells_of_no_changes(desk: Desk) -> None:
         ("iban = DE1", "iban is no name of a value that can be changed here."),
         ("way = BARTER", "The payload cannot be read with these changes: "),
         ("vendor = Ac\u2060me", "vendor has a character that nobody sees."),
+        ("vendor = Ac\u202eme", "vendor has a character that nobody sees."),
         ("vendor = " + "x" * 3_000, "vendor has more than 500 characters."),
         ("amount = 900\nAcme is fine", "Acme is fine stands right below a change;"),
         ("urgent = \u0442rue", "urgent cannot be changed: '\u0442rue' is not one of true, false,"),

@@ -153,8 +153,8 @@ def parts_of(mail: Entity) -> list[tuple[str, str]]:
     for part in islice(_parts(mail, details.get("boundary", "")), MAX_PARTS):
         kind, own = _content_type(part)
         encoded = part.body[:_MAX_ENCODED_BYTES]
-        data = _decoded(encoded, part.value("Content-Transfer-Encoding"))
-        text = _characters(data, own.get("charset", ""), whole=part.whole)
+        data = decoded(encoded, part.value("Content-Transfer-Encoding"))
+        text = characters(data, own.get("charset", ""), whole=part.whole)
         found.append((kind, bounded(text.replace("\r\n", "\n"))[0]))
     return found
 
