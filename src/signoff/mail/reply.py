@@ -42,7 +42,8 @@ _TIME: Final = re.compile(r"\b\d{1,2}[:.h]\d{2}\b")
 _HEADER: Final = re.compile(r"[\s*]*([^\s*:\uff1a][^*:\uff1a]{0,24}?)\s?\*?\s?[:\uff1a]")
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 _IGNORED: Final = re.compile(r"[\s>*_=\u200b-\u200f\ufeff]+")
-_DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Clients put these around names and addresses. Not the overrides: they show another text.
+_DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202c\u2066-\u2069]")
 _FENCE: Final = frozenset("-_=*")
 _BRACKET: Final = re.compile(r"\s*<")
 _LINK: Final = re.compile(r"\s*<?https?://\S+>?")
@@ -138,14 +139,9 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
 
 
 def _read(text: str, sent: SentContext, author: str) -> Reply:
-    written = [line.rstrip() for line in bounded(text)[0].split("\n")]
-    found = _trimmed(_Reading(written, sent).authored())
-    return Reply(() if found and _is_signature(_undirected(found), author) else found)
-
-
-def _undirected(lines: Sequence[str]) -> list[str]:
-    """Return lines without the marks of direction that clients put around names and addresses."""
-    return [_DIRECTION.sub("", line) for line in lines]
+    lines = [_DIRECTION.sub("", line).rstrip() for line in bounded(text)[0].split("\n")]
+    found = _trimmed(_Reading(lines, sent).authored())
+    return Reply(() if found and _is_signature(found, author) else found)
 
 
 class _Original:
@@ -189,8 +185,7 @@ class _Reading:
     """One way through the lines of a reply."""
 
     def __init__(self, lines: Sequence[str], sent: SentContext) -> None:
-        self._written = lines
-        self._lines = _undirected(lines)
+        self._lines = lines
         self._original = _Original(sent.lines)
         self._addresses = tuple(
             address.casefold() for address in (sent.from_address, sent.reply_to) if address
@@ -223,7 +218,7 @@ class _Reading:
             elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
                 at += self._is_link(at + 1)
             elif not (self._links_to_us(line) or self._original.takes(line)):
-                found.append(self._written[at])
+                found.append(line)
             at += 1
         return found
 
