@@ -67,13 +67,45 @@ def postgres(request: pytest.FixtureRequest, postgres_cluster: ModuleType) -> It
 @pytest.fixture
 def postgres_schema(postgres: str) -> Iterator[str]:
     """Yield the name of a schema that is not there yet; what a test makes of it is dropped."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    _drop(postgres, name)
+
+
+@pytest.fixture(name="_shared_schema", scope="session")
+def _postgres_shared_schema(postgres: str) -> Iterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    _drop(postgres, name)
+
+
+@pytest.fixture
+def postgres_tables(postgres: str, _shared_schema: str) -> str:
+    """Return the name of a schema whose tables are empty, and may be there; making them takes time."""
     import psycopg  # noqa: PLC0415 - most tests do without it
     from psycopg import sql  # noqa: PLC0415 - as above
 
-    name = f"test_{secrets.token_hex(6)}"
-    yield name
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
+    with psycopg.connect(postgres) as connection:
+        tables = connection.execute(
+            "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE nspname = %s AND relkind = 'r' AND relname <> 'signoff_migrations'",
+            (_shared_schema,),
+        ).fetchall()
+        connection.execute("SET session_replication_role = replica")
+        for (table,) in tables:
+            connection.execute(
+                sql.SQL("DELETE FROM {}").format(sql.Identifier(_shared_schema, table))
+            )
+    return _shared_schema
+
+
+def _drop(address: str, schema: str) -> None:
+    import psycopg  # noqa: PLC0415 - most tests do without it
+    from psycopg import sql  # noqa: PLC0415 - as above
+
+    with psycopg.connect(address, autocommit=True) as connection:
+        name = sql.Identifier(schema)
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(name))
 
 
 @pytest.hookimpl(wrapper=True)

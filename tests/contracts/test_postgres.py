@@ -25,15 +25,15 @@ class TestPostgresStore(StoreContract):
 
     @override
     @pytest.fixture
-    async def store(self, postgres: str, postgres_schema: str) -> AsyncIterator[Store]:
+    async def store(self, postgres: str, postgres_tables: str) -> AsyncIterator[Store]:
         """Yield a store over a new schema."""
-        async with PostgresStore(postgres, schema=postgres_schema) as store:
+        async with PostgresStore(postgres, schema=postgres_tables) as store:
             yield store
 
     @override
     @pytest.fixture
     async def reopen(
-        self, store: Store, postgres: str, postgres_schema: str
+        self, store: Store, postgres: str, postgres_tables: str
     ) -> AsyncIterator[Reopen]:
         """Yield what closes the store and opens another object over its schema."""
         async with AsyncExitStack() as stack:
@@ -41,7 +41,7 @@ class TestPostgresStore(StoreContract):
             async def reopen() -> Store:
                 await store.__aexit__(None, None, None)
                 return await stack.enter_async_context(
-                    PostgresStore(postgres, schema=postgres_schema)
+                    PostgresStore(postgres, schema=postgres_tables)
                 )
 
             yield reopen
@@ -49,8 +49,8 @@ class TestPostgresStore(StoreContract):
     @override
     @pytest.fixture
     async def another(
-        self, store: Store, postgres: str, postgres_schema: str
+        self, store: Store, postgres: str, postgres_tables: str
     ) -> AsyncIterator[Store]:
         """Yield a second object over the same schema, as another machine would have it."""
-        async with PostgresStore(postgres, schema=postgres_schema) as another:
+        async with PostgresStore(postgres, schema=postgres_tables) as another:
             yield another

@@ -283,5 +283,5 @@ class PostgresStore(Store):
             return
         try:
             sink.submit(tasks)
-        except Exception:  # noqa: BLE001 - an engine of anybody; the commit is made
+        except Exception:
             LOGGER.exception("%d tasks were not taken over; a sweep finds them", len(tasks))

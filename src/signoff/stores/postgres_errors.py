@@ -38,8 +38,10 @@ _REMEDIES: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
     ),
     (
         errors.ReadOnlySqlTransaction,
-        "the server is read-only, as a standby is; connect to the primary one, for instance with"
-        " `target_session_attrs=read-write` and all hosts in the address",
+        (
+            "the server is read-only, as a standby is; connect to the primary one, for instance with"
+            " `target_session_attrs=read-write` and all hosts in the address"
+        ),
     ),
     (
         errors.LockNotAvailable,
@@ -49,8 +51,10 @@ _REMEDIES: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
     (errors.DiskFull, "the server's disk is full; make room and try again"),
     (
         errors.TooManyConnections,
-        "the server has no connection left; raise its `max_connections`, lower `connections=`"
-        " here, or put a pooler in between",
+        (
+            "the server has no connection left; raise its `max_connections`, lower `connections=`"
+            " here, or put a pooler in between"
+        ),
     ),
 )
 

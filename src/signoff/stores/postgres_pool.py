@@ -7,18 +7,18 @@ asyncio. A thread per call serves any number of loops, of asyncio and of trio al
 
 from __future__ import annotations
 
+import re
 import struct
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
-from typing import Final, LiteralString, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
-from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -40,7 +40,9 @@ _RESTED_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.05
 """How long to wait before a statement is sent again."""
 
-_DEFAULTS: Final = {
+_NAME: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
     "application_name": "signoff",
     "connect_timeout": "5",
     "keepalives_idle": "10",
@@ -81,14 +83,14 @@ class Query:
         text: The statement, with `{schema}` before each name of ours.
     """
 
-    def __init__(self, text: LiteralString) -> None:
-        self._text = sql.SQL(text)
+    def __init__(self, text: str) -> None:
+        self._text = text
         self._ready: dict[str, bytes] = {}
 
     def within(self, schema: str) -> bytes:
-        """Return the statement for a schema."""
+        """Return the statement for a schema whose name is plain."""
         if schema not in self._ready:
-            self._ready[schema] = self._text.format(schema=sql.Identifier(schema)).as_bytes()
+            self._ready[schema] = self._text.replace("{schema}", f'"{schema}"').encode()
         return self._ready[schema]
 
 
@@ -139,7 +141,7 @@ class Server:
         prepare: Whether statements stay prepared on the server.
 
     Raises:
-        ConfigurationError: The address cannot be understood.
+        ConfigurationError: One of them will not do.
     """
 
     def __init__(
@@ -152,7 +154,14 @@ class Server:
                 "the address of the database cannot be understood; it looks like"
                 " postgresql://user:password@host:5432/database"
             ) from None
-        self.address = make_conninfo(**{**_DEFAULTS, **parts})
+        if not _NAME.fullmatch(schema):
+            raise ConfigurationError(
+                f"the schema cannot be called {schema!r}: lower-case letters, digits and"
+                " underscores, 63 at the most, and not pg_ in front"
+            )
+        if connections < 1:
+            raise ConfigurationError(f"connections is {connections}; it takes at least one")
+        self.address = make_conninfo("", **{**_DEFAULTS, **parts})
         self.schema = schema
         host, port = parts.get("host") or "localhost", parts.get("port") or 5432
         self.place = f"postgresql://{host}:{port}/{parts.get('dbname') or ''}, schema {schema}"
@@ -277,4 +286,4 @@ def _configure(connection: Connection) -> None:
 def _check_rested(connection: _Connection) -> None:
     """Try a connection that was not used for a while; one that was lost in use is noticed anyway."""
     if time.monotonic() - connection.used_at > _RESTED_SECONDS:
-        ConnectionPool.check_connection(connection)
+        connection.execute("")

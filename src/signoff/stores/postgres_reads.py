@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import Final, LiteralString, TypeVar
+from typing import Final, TypeVar
 
 from psycopg.rows import DictRow
 
@@ -207,11 +207,10 @@ def key_checks(session: Session) -> dict[int, str]:
 
 
 @cache
-def _runs_query(conditions: Sequence[LiteralString]) -> Query:
+def _runs_query(conditions: Sequence[str]) -> Query:
     where = " AND ".join(("true", *conditions))
-    return Query(
-        f"SELECT * FROM {{schema}}.runs WHERE {where} ORDER BY created_at, run_id LIMIT %(limit)s"
-    )
+    text = "SELECT * FROM {schema}.runs WHERE <where> ORDER BY created_at, run_id LIMIT %(limit)s"
+    return Query(text.replace("<where>", where))
 
 
 @cache
@@ -220,20 +219,20 @@ def _requests_query(
 ) -> Query:
     """Return the query of a page, with the conditions that are given."""
     # Whose order the page has: of those that somebody is asked, or of all.
-    placed: LiteralString = "asked" if assignee and not run_id else "listed"
-    source: LiteralString = "{schema}.requests AS listed"
+    placed = "asked" if assignee and not run_id else "listed"
+    source = "{schema}.requests AS listed"
     if placed == "asked":
         source += " JOIN {schema}.request_assignees AS asked USING (request_id)"
-        is_asked: LiteralString = "asked.assignee = %(assignee)s"
+        is_asked = "asked.assignee = %(assignee)s"
     else:
         is_asked = (
             "EXISTS (SELECT FROM {schema}.request_assignees AS asked"
             " WHERE asked.request_id = listed.request_id AND asked.assignee = %(assignee)s)"
         )
-    order: LiteralString = "DESC" if newest_first else "ASC"
-    sign: LiteralString = "<" if newest_first else ">"
+    order = "DESC" if newest_first else "ASC"
+    sign = "<" if newest_first else ">"
     place = f"({placed}.created_at, {placed}.request_id)"
-    conditions: dict[LiteralString, bool] = {
+    conditions: dict[str, bool] = {
         "listed.run_id = %(run_id)s": run_id,
         f"{placed}.status = %(status)s": status,
         "listed.risk = %(risk)s": risk,

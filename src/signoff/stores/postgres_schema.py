@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import Final, LiteralString, cast
+from typing import Final
 
 from signoff.errors import ConfigurationError, SchemaError, StoreUnavailableError
 from signoff.stores.postgres_pool import Query, Session
@@ -47,11 +47,11 @@ OLDEST: Final = 130_000
 
 
 @cache
-def migrations() -> tuple[LiteralString, ...]:
+def migrations() -> tuple[str, ...]:
     """Return the scripts that make the schema, first one first."""
     folder = files("signoff.stores") / "schema_postgres"
     scripts = sorted(folder.iterdir(), key=lambda script: script.name)
-    return tuple(cast("LiteralString", script.read_text(encoding="utf-8")) for script in scripts)
+    return tuple(script.read_text(encoding="utf-8") for script in scripts)
 
 
 def bring_up_to_date(session: Session, place: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, LiteralString
+from typing import Final
 
 from psycopg.rows import DictRow
 
@@ -18,13 +18,13 @@ from signoff.ports import Counts
 from signoff.records import instant_of
 from signoff.stores.postgres_pool import Query, Session
 
-_IS_FREE: Final[LiteralString] = (
+_IS_FREE: Final = (
     "NOT EXISTS (SELECT FROM {schema}.claims"
     " WHERE subject = run_id AND holder <> '' AND statement_timestamp() < ends)"
 )
 
 _READY: Final = Query(
-    "SELECT run_id FROM ("
+    "SELECT run_id FROM ("  # noqa: S608 - constants of ours
     "SELECT waiting.at, waiting.run_id FROM unnest(%(names)s::text[]) AS name"
     " CROSS JOIN LATERAL ("
     "SELECT updated_at AS at, run_id FROM {schema}.runs"
@@ -39,7 +39,7 @@ _READY: Final = Query(
 )
 
 _UNCLAIMED: Final = Query(
-    "SELECT flow_name, count(*) AS n FROM ("
+    "SELECT flow_name, count(*) AS n FROM ("  # noqa: S608 - constants of ours
     "SELECT run_id, flow_name FROM {schema}.runs WHERE status IN ('ready', 'running')"
     " UNION "
     "SELECT run_id, flow_name FROM {schema}.signals JOIN {schema}.runs USING (run_id)"
@@ -83,7 +83,7 @@ _LIVE: Final = Query(
     " AND subject >= %(prefix)s AND starts_with(subject, %(prefix)s) ORDER BY subject"
 )
 
-_DISTINCT: Final[LiteralString] = (
+_DISTINCT: Final = (
     "WITH RECURSIVE found (kid) AS ("
     "(SELECT kid FROM <> ORDER BY kid LIMIT 1)"
     " UNION ALL "
@@ -93,15 +93,15 @@ _DISTINCT: Final[LiteralString] = (
 )
 """The distinct keys in an index, by one look-up for each, however many rows have the same."""
 
-_GOING: Final[LiteralString] = "status NOT IN ('completed', 'failed', 'cancelled')"
+_GOING: Final = "status NOT IN ('completed', 'failed', 'cancelled')"
 
-_OF_RUNS: Final[LiteralString] = _DISTINCT.replace("<>", "{schema}.runs WHERE " + _GOING)
-_OF_OCCURRENCES: Final[LiteralString] = _DISTINCT.replace("<>", "{schema}.occurrences WHERE true")
-_OF_REQUESTS: Final[LiteralString] = _DISTINCT.replace("<>", "{schema}.request_kids WHERE true")
-_OF_TOKENS: Final[LiteralString] = _DISTINCT.replace("<>", "{schema}.tokens WHERE true")
+_OF_RUNS: Final = _DISTINCT.replace("<>", "{schema}.runs WHERE " + _GOING)
+_OF_OCCURRENCES: Final = _DISTINCT.replace("<>", "{schema}.occurrences WHERE true")
+_OF_REQUESTS: Final = _DISTINCT.replace("<>", "{schema}.request_kids WHERE true")
+_OF_TOKENS: Final = _DISTINCT.replace("<>", "{schema}.tokens WHERE true")
 
 _KIDS: Final = Query(
-    f"SELECT kid FROM ({_OF_RUNS}) AS used"
+    f"SELECT kid FROM ({_OF_RUNS}) AS used"  # noqa: S608 - constants of ours
     " UNION "
     f"SELECT kid FROM ({_OF_OCCURRENCES}) AS used WHERE EXISTS ("
     "SELECT FROM {schema}.occurrences JOIN {schema}.runs USING (run_id)"
