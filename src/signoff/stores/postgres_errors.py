@@ -14,16 +14,10 @@ _AGAIN: Final = (
     errors.DeadlockDetected,
     errors.AdminShutdown,
     errors.CrashShutdown,
-    errors.CannotConnectNow,
 )
 """The server has undone the statement; sent again it may well be done."""
 
 _REMEDIES: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
-    (
-        errors.InvalidAuthorizationSpecification,
-        "the server refuses this user; see the user, the password and the server's pg_hba.conf",
-    ),
-    (errors.InvalidCatalogName, "there is no such database; make it with `createdb`"),
     (
         errors.InsufficientPrivilege,
         "this role may not do that; see the how-to page on several machines for what to grant",
@@ -49,13 +43,6 @@ _REMEDIES: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
     ),
     (errors.QueryCanceled, "the server gave the statement up, see its `statement_timeout`"),
     (errors.DiskFull, "the server's disk is full; make room and try again"),
-    (
-        errors.TooManyConnections,
-        (
-            "the server has no connection left; raise its `max_connections`, lower `connections=`"
-            " here, or put a pooler in between"
-        ),
-    ),
 )
 
 
@@ -78,7 +65,7 @@ def explained(error: Exception, place: str, *, is_lost: bool = False) -> Signoff
             f"a text that PostgreSQL cannot store, such as one with a zero character: {error}"
         )
     fitting = (remedy for kind, remedy in _REMEDIES if isinstance(error, kind))
-    remedy = next(fitting, "the server cannot be reached, or failed")
+    remedy = next(fitting, "the server cannot be reached, refuses or has failed")
     fate = (
         "A commit that was under way may have been made or not: look before it is repeated"
         if is_lost

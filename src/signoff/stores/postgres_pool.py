@@ -37,6 +37,9 @@ Connection: TypeAlias = "psycopg.Connection[DictRow]"
 _RESTED_SECONDS: Final = 1.0
 """After how long without use a connection is tried before it is used."""
 
+_ASK_AGAIN_SECONDS: Final = 0.25
+"""After how long the pool is asked again for a connection."""
+
 _RETRY_SECONDS: Final = 0.05
 """How long to wait before a statement is sent again."""
 
@@ -176,14 +179,22 @@ class Server:
         """Whether connections are kept."""
         return self._pool is not None
 
-    def connect(self) -> Connection:
-        """Connect outside the pool. Raises `StoreUnavailableError`."""
+    def connect(self, *, is_lost: bool = False) -> Connection:
+        """
+        Connect outside the pool.
+
+        Args:
+            is_lost: Whether a statement was lost with its connection before.
+
+        Raises:
+            StoreUnavailableError: The server cannot be reached; the message says why.
+        """
         try:
             connection = _Connection.connect(
                 self.address, autocommit=True, row_factory=dict_row, prepare_threshold=None
             )
         except psycopg.Error as error:
-            raise explained(error, self.place) from error
+            raise explained(error, self.place, is_lost=is_lost) from error
         _configure(connection)
         return connection
 
@@ -202,8 +213,8 @@ class Server:
             max_size=self._connections,
             check=_check_rested,
             timeout=self.patience,
-            # Short, so that it begins anew soon: between two attempts it waits ever longer.
-            reconnect_timeout=1.0,
+            # Between two attempts it would wait ever longer; whoever waits asks for new ones.
+            reconnect_timeout=_ASK_AGAIN_SECONDS,
             name=f"signoff {self.place}",
             open=True,
         )
@@ -243,29 +254,34 @@ class Server:
     def _attempt(self, work: Callable[[Session], ResultT]) -> ResultT:
         """Do `work`; again where the connection was lost, or the server asks for it."""
         deadline = time.monotonic() + self.patience
+        is_lost = False
         while True:
-            connection = self._take(deadline)
+            connection = self._take(deadline, is_lost=is_lost)
             try:
                 return work(Session(connection, self.schema))
             except (psycopg.Error, UnicodeEncodeError) as error:
+                is_lost = is_lost or connection.broken
                 again = is_worth_another(error, is_lost=connection.broken)
                 if not again or time.monotonic() > deadline:
-                    raise explained(error, self.place, is_lost=connection.broken) from error
+                    raise explained(error, self.place, is_lost=is_lost) from error
                 time.sleep(_RETRY_SECONDS)
             finally:
                 self._give_back(connection)
 
-    def _take(self, deadline: float) -> _Connection:
-        try:
-            return self._opened().getconn(max(0.0, deadline - time.monotonic()))
-        except PoolTimeout as error:
-            # Says what is wrong with the server, if something is.
-            self.connect().close()
-            raise StoreUnavailableError(
-                f"{self.place}: all {self._connections} connections were in use for"
-                f" {self.patience:g} seconds; give more `connections=`, or see on the server what"
-                " keeps them (pg_stat_activity)"
-            ) from error
+    def _take(self, deadline: float, *, is_lost: bool) -> _Connection:
+        """Take a connection out of the pool; asked again and again, it tries to connect anew."""
+        while True:
+            try:
+                return self._opened().getconn(_ASK_AGAIN_SECONDS)
+            except PoolTimeout as error:
+                if time.monotonic() > deadline:
+                    # Says what is wrong with the server, if something is.
+                    self.connect(is_lost=is_lost).close()
+                    raise StoreUnavailableError(
+                        f"{self.place}: all {self._connections} connections were in use for"
+                        f" {self.patience:g} seconds; give more `connections=`, or see on the"
+                        " server what keeps them (pg_stat_activity)"
+                    ) from error
 
     def _give_back(self, connection: _Connection) -> None:
         connection.used_at = time.monotonic()
