@@ -10,6 +10,7 @@ import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -70,6 +71,19 @@ def postgres_schema(postgres: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     yield name
     _drop(postgres, name)
+
+
+@pytest.fixture
+def postgres_database(postgres: str) -> Iterator[str]:
+    """Yield the address of a database that only this test has."""
+    import psycopg  # noqa: PLC0415 - most tests do without it
+    from psycopg import sql  # noqa: PLC0415 - as above
+
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield urlsplit(postgres)._replace(path=f"/{name}").geturl()
+        connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(name="_shared_schema", scope="session")

@@ -271,9 +271,8 @@ class PostgresStore(Store):
         return await self._server.call(ask)
 
     def _open(self) -> None:
-        connection = self._server.connect()
-        with connection:
-            bring_up_to_date(Session(connection, self._server.schema), self.location)
+        with self._server.session() as session:
+            bring_up_to_date(session, self.location)
         self._server.open()
 
     def _hand_over(self, tasks: Sequence[Task]) -> None:

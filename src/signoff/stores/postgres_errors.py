@@ -60,7 +60,7 @@ def explained(error: Exception, place: str, *, is_lost: bool = False) -> Signoff
         place: Which store.
         is_lost: Whether the connection was lost, so that nobody knows what became of a commit.
     """
-    if isinstance(error, (psycopg.DataError, UnicodeEncodeError)):
+    if _is_about_a_text(error):
         return CodecError(
             f"a text that PostgreSQL cannot store, such as one with a zero character: {error}"
         )
@@ -76,3 +76,10 @@ def explained(error: Exception, place: str, *, is_lost: bool = False) -> Signoff
         f"{place}: {remedy} ({type(error).__name__}: {said}). {fate};"
         " what was acknowledged before is safe"
     )
+
+
+def _is_about_a_text(error: Exception) -> bool:
+    """Return whether a text was given that has no stored form; the driver finds some, the server others."""
+    if isinstance(error, psycopg.DataError):
+        return error.sqlstate is None or isinstance(error, errors.UntranslatableCharacter)
+    return isinstance(error, UnicodeEncodeError)

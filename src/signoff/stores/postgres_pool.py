@@ -179,24 +179,24 @@ class Server:
         """Whether connections are kept."""
         return self._pool is not None
 
-    def connect(self, *, is_lost: bool = False) -> Connection:
+    @contextmanager
+    def session(self, *, is_lost: bool = False) -> Generator[Session]:
         """
-        Connect outside the pool.
+        Connect outside the pool, for as long as the block lasts.
 
         Args:
             is_lost: Whether a statement was lost with its connection before.
 
         Raises:
-            StoreUnavailableError: The server cannot be reached; the message says why.
+            StoreUnavailableError: The server cannot be reached, or failed; the message says why.
         """
         try:
-            connection = _Connection.connect(
+            with _Connection.connect(
                 self.address, autocommit=True, row_factory=dict_row, prepare_threshold=None
-            )
+            ) as connection:
+                yield Session(connection, self.schema)
         except psycopg.Error as error:
             raise explained(error, self.place, is_lost=is_lost) from error
-        _configure(connection)
-        return connection
 
     def open(self) -> None:
         """Begin to keep connections."""
@@ -276,7 +276,8 @@ class Server:
             except PoolTimeout as error:
                 if time.monotonic() > deadline:
                     # Says what is wrong with the server, if something is.
-                    self.connect(is_lost=is_lost).close()
+                    with self.session(is_lost=is_lost):
+                        pass
                     raise StoreUnavailableError(
                         f"{self.place}: all {self._connections} connections were in use for"
                         f" {self.patience:g} seconds; give more `connections=`, or see on the"
