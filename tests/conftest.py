@@ -7,7 +7,7 @@ import ipaddress
 import os
 import secrets
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
@@ -93,23 +93,31 @@ def _postgres_shared_schema(postgres: str) -> Iterator[str]:
     _drop(postgres, name)
 
 
-@pytest.fixture
-def postgres_tables(postgres: str, _shared_schema: str) -> str:
-    """Return the name of a schema whose tables are empty, and may be there; making them takes time."""
+@pytest.fixture(scope="session")
+def empty_postgres_tables(postgres: str) -> Callable[[str], None]:
+    """Return what empties the tables of a schema, if there are any; making them anew takes longer."""
     import psycopg  # noqa: PLC0415 - most tests do without it
     from psycopg import sql  # noqa: PLC0415 - as above
 
-    with psycopg.connect(postgres) as connection:
-        tables = connection.execute(
-            "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
-            " WHERE nspname = %s AND relkind = 'r' AND relname <> 'signoff_migrations'",
-            (_shared_schema,),
-        ).fetchall()
-        connection.execute("SET session_replication_role = replica")
-        for (table,) in tables:
-            connection.execute(
-                sql.SQL("DELETE FROM {}").format(sql.Identifier(_shared_schema, table))
-            )
+    def empty(schema: str) -> None:
+        with psycopg.connect(postgres) as connection:
+            tables = connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
+                " AND relkind = 'r' AND relname <> 'signoff_migrations'",
+                (schema,),
+            ).fetchall()
+            connection.execute("SET session_replication_role = replica")
+            for (table,) in tables:
+                name = sql.Identifier(schema, table)
+                connection.execute(sql.SQL("DELETE FROM {}").format(name))
+
+    return empty
+
+
+@pytest.fixture
+def postgres_tables(empty_postgres_tables: Callable[[str], None], _shared_schema: str) -> str:
+    """Return the name of a schema whose tables are empty, and may be there."""
+    empty_postgres_tables(_shared_schema)
     return _shared_schema
 
 

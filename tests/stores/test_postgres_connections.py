@@ -45,6 +45,12 @@ PATIENCE_SECONDS = 20.0
 BRIEF = timedelta(milliseconds=300)
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """The threads of a store do not depend on the loop: one will do."""
+    return "trio"
+
+
 class Wire:
     """
     A proxy before a server, which can be cut at a commit.
@@ -320,7 +326,9 @@ def failing(sql: psycopg.Connection, code: str, *, times: int) -> None:
         END $$
         """.encode()
     )
-    sql.execute("CREATE TRIGGER failing BEFORE INSERT ON handled FOR EACH STATEMENT EXECUTE FUNCTION fail()")
+    sql.execute(
+        "CREATE TRIGGER failing BEFORE INSERT ON handled FOR EACH STATEMENT EXECUTE FUNCTION fail()"
+    )
 
 
 @pytest.fixture(name="own_sql")

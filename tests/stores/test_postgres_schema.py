@@ -69,11 +69,14 @@ def _sql(postgres: str, postgres_schema: str) -> Iterator[psycopg.Connection]:
 
 def content(sql: psycopg.Connection, schema: str) -> list[object]:
     """Return all that a schema holds."""
-    return sql.execute(
-        "SELECT relname, relkind, xmin::text FROM pg_class"
-        " WHERE relnamespace = to_regnamespace(%s) ORDER BY relname",
-        (schema,),
-    ).fetchall() + sql.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall()
+    return (
+        sql.execute(
+            "SELECT relname, relkind, xmin::text FROM pg_class"
+            " WHERE relnamespace = to_regnamespace(%s) ORDER BY relname",
+            (schema,),
+        ).fetchall()
+        + sql.execute("SELECT nspname FROM pg_namespace ORDER BY 1").fetchall()
+    )
 
 
 @pytest.mark.timeout(120)
@@ -330,7 +333,12 @@ async def test_a_role_without_rights_is_told_where_they_are_listed(
     ],
 )
 async def test_a_column_that_was_changed_alone_is_noticed(
-    postgres: str, postgres_schema: str, sql: psycopg.Connection, table: str, change: str, field: str
+    postgres: str,
+    postgres_schema: str,
+    sql: psycopg.Connection,
+    table: str,
+    change: str,
+    field: str,
 ) -> None:
     """The bytes are the truth; whoever changes only a column changes nothing unnoticed."""
     async with PostgresStore(postgres, schema=postgres_schema) as store:
