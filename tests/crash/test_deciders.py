@@ -215,4 +215,5 @@ async def contest(rooms: list[Room], request_id: str) -> list[Told]:
 
 
 if __name__ == "__main__":
-    anyio.run(decide, *sys.argv[1:], backend=PROCESSES[sys.argv[3]])
+    place, schema, process = sys.argv[1:]
+    anyio.run(decide, place, schema, process, backend=PROCESSES[process])

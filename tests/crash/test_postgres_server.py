@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -30,6 +30,9 @@ RUNS: Final = 12
 PATIENCE_SECONDS: Final = 100
 EFFECTS: list[int] = []
 """What really happened."""
+
+HAPPENED: list[anyio.Event] = []
+"""What is set when something did."""
 
 WORKER: Final = """
 import sys
@@ -63,6 +66,8 @@ def anyio_backend() -> str:
 async def pay(invoice: int) -> str:
     """Do something that must not be done twice."""
     EFFECTS.append(invoice)
+    for event in HAPPENED:
+        event.set()
     return f"paid {invoice}"
 
 
@@ -79,14 +84,14 @@ class Purchase(Flow, name="postgres_server.purchase"):
 def _cluster(postgres_cluster: Any, postgres_binaries: Path) -> Iterator[Any]:
     """Yield a server that waits for the disk and may be killed."""
     EFFECTS.clear()
+    HAPPENED.clear()
     with postgres_cluster.Cluster(postgres_binaries, durable=True) as cluster:
         yield cluster
 
 
 async def approve_all(client: Client) -> None:
     """Approve whatever is asked, as a person who tries again when something goes wrong."""
-    while len(decided := await client.hitl.list_requests(status="approved", limit=100)) < RUNS:
-        assert len(decided) <= RUNS
+    while len(await client.hitl.list_requests(status="approved", limit=100)) < RUNS:
         for request in await client.hitl.list_requests(status="pending", limit=100):
             with suppress(StoreUnavailableError, AlreadyDecidedError):
                 await client.hitl.approve(request_id=request.request_id, reviewer=REVIEWER)
@@ -98,38 +103,65 @@ async def crash(cluster: Any) -> None:
     await anyio.to_thread.run_sync(cluster.start)
 
 
+async def while_parked(client: Client, begin_crash: Callable[[], object]) -> None:
+    """Crash while nothing is done; then decide."""
+    begin_crash()
+    await client.hitl.get_stats()
+    await approve_all(client)
+
+
+async def while_deciding(client: Client, begin_crash: Callable[[], object]) -> None:
+    """Crash while people decide."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(approve_all, client)
+        begin_crash()
+
+
+async def while_resuming(client: Client, begin_crash: Callable[[], object]) -> None:
+    """Crash when the first effect has happened, before it is stored."""
+    happened = anyio.Event()
+    HAPPENED.append(happened)
+    async with anyio.create_task_group() as group:
+        group.start_soon(approve_all, client)
+        await happened.wait()
+        begin_crash()
+
+
+async def while_sweeping(client: Client, begin_crash: Callable[[], object]) -> None:
+    """Crash while work is looked for."""
+    begin_crash()
+    for _ in range(20):
+        await client.drain()
+    await approve_all(client)
+
+
+MOMENTS: Final = {
+    "parked": while_parked,
+    "deciding": while_deciding,
+    "resuming": while_resuming,
+    "sweeping": while_sweeping,
+}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("moment", ["parked", "deciding", "resuming", "sweeping"])
+@pytest.mark.parametrize("moment", MOMENTS)
 async def test_a_server_that_is_killed_and_restarted_is_gone_on_with(
     cluster: Any, tmp_path: Path, check_books: CheckBooks, copy_books: CopyBooks, moment: str
 ) -> None:
     """At whatever moment: each run ends by itself, each effect is there once, nobody is in doubt."""
     store = PostgresStore(cluster.address, patience=timedelta(seconds=60))
-    async with Client(store, keyring=KEYS) as client, client.serving():
+    async with Client(store, keyring=KEYS) as client:
         runs = [
             await client.flows.start(Purchase, inputs={"invoice": number}) for number in range(RUNS)
         ]
+        await client.drain()
         with anyio.fail_after(PATIENCE_SECONDS):
-            while (await client.hitl.get_stats()).pending < RUNS:
-                await anyio.sleep(0)
-            if moment == "parked":
-                await crash(cluster)
-                await approve_all(client)
-            elif moment == "sweeping":
-                async with anyio.create_task_group() as group:
-                    group.start_soon(crash, cluster)
-                    await client.drain()
-                await approve_all(client)
-            else:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(approve_all, client)
-                    while moment == "resuming" and not EFFECTS:
-                        await anyio.sleep(0)
-                    group.start_soon(crash, cluster)
-            for run in runs:
-                ended = await client.flows.wait(run.id, timeout=timedelta(seconds=60))
-                assert ended.status == "completed"
+            async with client.serving(), anyio.create_task_group() as group:
+                await MOMENTS[moment](client, partial(group.start_soon, crash, cluster))
+                for run in runs:
+                    ended = await client.flows.wait(run.id, timeout=timedelta(seconds=60))
+                    assert ended.status == "completed"
 
     assert Counter(EFFECTS) == Counter(range(RUNS))
     check_books(copy_books(cluster.address, "signoff", tmp_path / "books.db"))
@@ -209,7 +241,7 @@ async def test_a_client_over_a_server_needs_its_keys_in_the_environment(
         async with Client(PostgresStore(postgres, schema=postgres_schema)):
             pass
 
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - a test may block
     monkeypatch.setenv("SIGNOFF_KEY", KEYS.to_text())
     async with Client(PostgresStore(postgres, schema=postgres_schema)) as client:
         assert (await client.hitl.get_stats()).pending == 0

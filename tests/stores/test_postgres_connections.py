@@ -27,6 +27,7 @@ from signoff.errors import (
     StoreUnavailableError,
 )
 from signoff.model.changes import Changes, Task
+from signoff.ports import Counts
 from signoff.stores.postgres import PostgresStore
 from signoff.stores.postgres_pool import Query
 from signoff.testing.builders import (
@@ -176,12 +177,25 @@ def is_waiting(sql: psycopg.Connection, *, for_whom: int = 1) -> bool:
     return bool(found[0] >= for_whom)
 
 
+def once_awaited(sql: psycopg.Connection, release: Callable[[], None]) -> None:
+    """Release something when somebody waits for it."""
+    wait_until(lambda: is_waiting(sql))
+    release()
+
+
 @contextmanager
-def locked(sql: psycopg.Connection, table: str) -> Iterator[psycopg.Connection]:
-    """Yield a session that has a table locked until it rolls back."""
+def beside(sql: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """Yield another session like that one, in a transaction."""
     with psycopg.connect(sql.info.dsn) as other:
         (path,) = sql.execute("SHOW search_path").fetchone() or ("",)
         other.execute(f"SET search_path = {path}".encode())
+        yield other
+
+
+@contextmanager
+def locked(sql: psycopg.Connection, table: str) -> Iterator[psycopg.Connection]:
+    """Yield a session that has a table locked until it rolls back."""
+    with beside(sql) as other:
         other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         yield other
 
@@ -222,7 +236,6 @@ async def test_a_commit_whose_connection_is_lost_is_made_once(
             Changes(handled=("imap:1",), audit=(an_entry(),), claims=(an_acquire(),), tasks=(task,))
         )
 
-        assert wire.cut is None
         assert wire.commits == 2
         assert len(await store.audit("request:req_1")) == 1
         with pytest.raises(StaleWriteError):
@@ -295,7 +308,7 @@ async def test_a_store_whose_connections_are_all_in_use_says_so(
             with pytest.raises(StoreUnavailableError, match="all 1 connections were in use"):
                 await store.now()
             other.rollback()
-        assert await store.now()
+        assert await store.counts() == Counts(requests={}, runs={}, deliveries={})
 
 
 async def test_a_commit_does_not_wait_for_ever_for_somebody_elses_lock(
@@ -304,9 +317,12 @@ async def test_a_commit_does_not_wait_for_ever_for_somebody_elses_lock(
     """After its patience it is given up, nothing is written, and the message says why."""
     async with PostgresStore(postgres, schema=postgres_tables, patience=BRIEF) as store:
         await store.commit(writing(a_request()))
-        with locked(sql, "audit"):
-            with pytest.raises(StoreUnavailableError, match="locked for too long"):
-                await store.commit(Changes(handled=("imap:1",), audit=(an_entry(),)))
+        changes = Changes(handled=("imap:1",), audit=(an_entry(),))
+        with (
+            locked(sql, "audit"),
+            pytest.raises(StoreUnavailableError, match="locked for too long"),
+        ):
+            await store.commit(changes)
 
         assert not await store.was_handled("imap:1")
 
@@ -424,15 +440,14 @@ async def test_two_that_give_a_key_to_their_runs_at_once_do_not_both_get_it(
     """Whoever comes second waits for the first one to be made, and is stale."""
     async with PostgresStore(postgres, schema=postgres_tables) as store:
         await store.commit(writing(a_run("run_1"), a_run("run_2")))
-        with psycopg.connect(postgres) as other:
-            other.execute(
-                f"UPDATE {postgres_tables}.runs SET key = 'k' WHERE run_id = 'run_1'".encode()
-            )
-            second = writing(a_run("run_2", version=2, key="k"))
-            with pytest.raises(StaleWriteError, match="runs_by_key"):
-                with in_a_thread(partial(anyio.run, store.commit, second)):
-                    await anyio.to_thread.run_sync(wait_until, lambda: is_waiting(sql))
-                    other.commit()
+        second = writing(a_run("run_2", version=2, key="k"))
+        with beside(sql) as other:
+            other.execute("UPDATE runs SET key = 'k' WHERE run_id = 'run_1'")
+            with (
+                pytest.raises(StaleWriteError, match="runs_by_key"),
+                in_a_thread(partial(anyio.run, store.commit, second)),
+            ):
+                await anyio.to_thread.run_sync(once_awaited, sql, other.commit)
 
 
 async def test_a_store_that_is_not_open_says_so(postgres: str, postgres_tables: str) -> None:
@@ -520,7 +535,7 @@ async def test_commits_are_forgotten_after_an_hour(
     postgres: str, postgres_tables: str, sql: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that were made lately are known, so that they are not made again."""
-    monkeypatch.setattr("signoff.stores.postgres.FORGET_EVERY", 3)
+    monkeypatch.setattr("signoff.stores.postgres_store.FORGET_EVERY", 3)
     async with PostgresStore(postgres, schema=postgres_tables) as store:
         await store.commit(Changes())
         await store.commit(Changes())
