@@ -42,29 +42,47 @@ def install(session: nox.Session, *groups: str) -> None:
 
 
 def install_servers(session: nox.Session) -> None:
-    """Install Dovecot and Postfix, for the tests that start them, where that is ours to do; start nothing."""
-    if all(Path("/usr/sbin", name).exists() for name in ("dovecot", "postfix")):
+    """Install what the tests start besides Python, where that is ours to do; start nothing."""
+    wanted = {
+        "dovecot-imapd": Path("/usr/sbin/dovecot").exists(),
+        "postfix": Path("/usr/sbin/postfix").exists(),
+        "postgresql": "SIGNOFF_TEST_POSTGRES" in os.environ
+        or shutil.which("pg_ctl") is not None
+        or any(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")),
+    }
+    install_debian(session, *(package for package, is_there in wanted.items() if not is_there))
+
+
+def install_debian(session: nox.Session, *packages: str) -> None:
+    """Install packages of Debian as root there; say elsewhere that they are missing."""
+    if not packages:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        session.warn("Dovecot and Postfix are not installed: the tests over them are skipped.")
+        session.warn(
+            f"Not installed: {', '.join(packages)}. The tests that start them are skipped."
+        )
         return
-    # Debian asks this file whether it may start what it has installed.
-    policy = Path("/usr/sbin/policy-rc.d")
-    is_ours = not policy.exists()
-    if is_ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    packages = ["dovecot-imapd", "postfix"]
+    clusters = Path("/etc/postgresql-common/createcluster.conf")
+    # Debian asks the one file whether it may start what it has installed, and the other whether
+    # it is to make a database.
+    answers = {Path("/usr/sbin/policy-rc.d"): "#!/bin/sh\nexit 101\n"}
+    answers[clusters] = "create_main_cluster = false\n"
+    ours = {path: text for path, text in answers.items() if not path.exists()}
+    for path, text in ours.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    options = ["-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
     quietly = {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+        for command in (["update"], ["install", *options, *packages]):
             # Without a network apt fails with 100, and the tests say what is missing.
             session.run(
                 "apt-get", "-qq", *command, env=quietly, external=True, success_codes=[0, 100]
             )
     finally:
-        if is_ours:
-            policy.unlink()
+        for path in ours:
+            path.unlink()
 
 
 @nox.session(venv_backend="none")
@@ -158,9 +176,7 @@ def mutants(session: nox.Session) -> None:
 @nox.session
 def screenshots(session: nox.Session) -> None:
     """Draw the mails at two widths, light and dark, into docs/_build/screenshots, to be looked at."""
-    if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        session.run("apt-get", "update", external=True, silent=True)
-        session.run("apt-get", "install", "-y", "chromium", external=True, silent=True)
+    install_debian(session, *([] if shutil.which("chromium") else ["chromium"]))
     session.install("-e", ".")
     session.run("python", "tests/screenshots/take.py", "docs/_build/screenshots")
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
+import secrets
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -27,6 +32,102 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Run each async test on both event loops; override it where a library knows only one."""
     backend: str = request.param
     return backend
+
+
+@pytest.fixture(name="postgres_cluster", scope="session")
+def _postgres_cluster() -> ModuleType:
+    """Return what starts PostgreSQL servers."""
+    path = Path(__file__).with_name("postgres_cluster.py")
+    spec = importlib.util.spec_from_file_location("postgres_cluster", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def postgres_binaries(postgres_cluster: ModuleType) -> Path:
+    """Return where the binaries of a PostgreSQL server are; without any, the test is skipped."""
+    found: Path | None = postgres_cluster.binaries()
+    if found is None:
+        pytest.skip("there is no PostgreSQL server on this machine: install Debian's `postgresql`")
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, postgres_cluster: ModuleType) -> Iterator[str]:
+    """Yield the address of a PostgreSQL server: the one in SIGNOFF_TEST_POSTGRES, or one of our own."""
+    if given := os.environ.get("SIGNOFF_TEST_POSTGRES"):
+        yield given
+        return
+    with postgres_cluster.Cluster(request.getfixturevalue("postgres_binaries")) as cluster:
+        yield cluster.address
+
+
+@pytest.fixture
+def postgres_schema(postgres: str) -> Iterator[str]:
+    """Yield the name of a schema that is not there yet; what a test makes of it is dropped."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    _drop(postgres, name)
+
+
+@pytest.fixture
+def postgres_database(postgres: str) -> Iterator[str]:
+    """Yield the address of a database that only this test has."""
+    import psycopg  # noqa: PLC0415 - most tests do without it
+    from psycopg import sql  # noqa: PLC0415 - as above
+
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield urlsplit(postgres)._replace(path=f"/{name}").geturl()
+        connection.execute(sql.SQL("DROP DATABASE {} (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(name="_shared_schema", scope="session")
+def _postgres_shared_schema(postgres: str) -> Iterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    _drop(postgres, name)
+
+
+@pytest.fixture(scope="session")
+def empty_postgres_tables(postgres: str) -> Callable[[str], None]:
+    """Return what empties the tables of a schema, if there are any; making them anew takes longer."""
+    import psycopg  # noqa: PLC0415 - most tests do without it
+    from psycopg import sql  # noqa: PLC0415 - as above
+
+    def empty(schema: str) -> None:
+        with psycopg.connect(postgres) as connection:
+            tables = connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s)"
+                " AND relkind = 'r' AND relname <> 'signoff_migrations'",
+                (schema,),
+            ).fetchall()
+            connection.execute("SET session_replication_role = replica")
+            for (table,) in tables:
+                name = sql.Identifier(schema, table)
+                connection.execute(sql.SQL("DELETE FROM {}").format(name))
+
+    return empty
+
+
+@pytest.fixture
+def postgres_tables(empty_postgres_tables: Callable[[str], None], _shared_schema: str) -> str:
+    """Return the name of a schema whose tables are empty, and may be there."""
+    empty_postgres_tables(_shared_schema)
+    return _shared_schema
+
+
+def _drop(address: str, schema: str) -> None:
+    import psycopg  # noqa: PLC0415 - most tests do without it
+    from psycopg import sql  # noqa: PLC0415 - as above
+
+    with psycopg.connect(address, autocommit=True) as connection:
+        name = sql.Identifier(schema)
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(name))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, cast
 from weakref import WeakKeyDictionary
 
@@ -85,7 +86,7 @@ class Client(Host):
             requester: Who starts runs, or a callable that is asked at each use.
             reviewer: Who answers through `hitl`, or a callable that is asked at each use.
             clock: Business time, for stores without a clock of their own.
-            keyring: The keys. Without it: `SIGNOFF_KEY`, else a key file for a durable store.
+            keyring: The keys. Without it: `SIGNOFF_KEY`, else a key file for a store in a file.
             engine: What runs tasks while serving; `engines.local` without it.
             modules: Imported on opening, so that their flows and gates are known.
             on_event: Called with every audit entry once it is durable.
@@ -255,6 +256,12 @@ class Client(Host):
             return Keyring.from_env(KEY_VARIABLE)
         if not self._store.durable:
             return _memory_keys.setdefault(self._store, Keyring.generate())
+        if not Path(self._store.location).is_absolute():
+            raise KeyringError(
+                f"a store that is no file of this machine ({self._store.location}) has no key"
+                f" file beside it: give all its processes the same keys in {KEY_VARIABLE}, for"
+                " instance the output of `openssl rand -base64 32`, or Client(keyring=...)"
+            )
         from signoff.security import keyfile  # noqa: PLC0415 - only durable stores need it
 
         return keyfile.load_or_create(keyfile.default_path(self._store.location))

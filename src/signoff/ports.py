@@ -97,7 +97,8 @@ class Store(Protocol):
     Attributes:
         durable: Whether what was committed survives the process.
         shared: Whether several processes may use the same data at once.
-        location: Where the data is, for messages and for the default key file; no secrets.
+        location: Where the data is, for messages; no secrets. An absolute path if it is a file,
+            which may then have a default key file.
     """
 
     durable: bool

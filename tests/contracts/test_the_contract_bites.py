@@ -22,7 +22,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
-from signoff.errors import NotFoundError, SignoffError, StaleWriteError
+from signoff.errors import ConfigurationError, NotFoundError, SignoffError, StaleWriteError
 from signoff.model.audit import AuditEntry
 from signoff.model.base import FORMAT
 from signoff.model.changes import (
@@ -39,7 +39,7 @@ from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
 from signoff.model.token import TokenRow
-from signoff.ports import Counts, RequestQuery, RunQuery, Store, TaskSink
+from signoff.ports import Clock, Counts, RequestQuery, RunQuery, Store, TaskSink
 from signoff.stores import MemoryStore
 from signoff.stores.leases import Lease
 from signoff.stores.memory_claims import Claims
@@ -1343,6 +1343,65 @@ async def test_a_capability_is_declared_exactly_if_it_is_there(name: str) -> Non
         await put_to_the_test(name, MemoryStore, suite=LastingSuite())
     with pytest.raises(AssertionError):
         await put_to_the_test(name, Lasting, suite=SUITE)
+
+
+class ServerSuite(StoreContract):
+    """The contract of a store whose server has a clock of its own."""
+
+    capabilities = StoreContract.BASE | {Capability.SERVER_CLOCK}
+
+
+class OnAServer(MemoryStore):
+    """A store that goes by another clock than a test's."""
+
+    @override
+    def use_clock(self, clock: Clock) -> None:
+        raise ConfigurationError("the clock is the server's")
+
+
+class StandingStill(OnAServer):
+    """Its clock does not go on."""
+
+    @override
+    async def now(self) -> datetime:
+        return NOON
+
+
+class IgnoringTheServersNow(OnAServer):
+    """Does not ask whether the server has come as far as the commit assumes."""
+
+    @override
+    async def commit(self, changes: Changes) -> None:
+        await super().commit(replace(changes, now=None))
+
+
+class IgnoringTheServersUntil(OnAServer):
+    """Does not ask whether the commit comes too late for the server."""
+
+    @override
+    async def commit(self, changes: Changes) -> None:
+        await super().commit(replace(changes, until=None))
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_right_store_with_a_servers_clock_passes(name: str) -> None:
+    """No test of the contract has to set the clock where that is the server's."""
+    await put_to_the_test(name, OnAServer, suite=ServerSuite())
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        (MemoryStore, "test_business_time_is_the_clock_that_was_given"),
+        (StandingStill, "test_business_time_is_the_clock_that_was_given"),
+        (IgnoringTheServersNow, "test_a_commit_fails_before_the_time_it_assumed"),
+        (IgnoringTheServersUntil, "test_a_commit_fails_from_its_until_on"),
+    ],
+)
+async def test_a_fault_of_a_servers_clock_is_caught(fault: type[MemoryStore], name: str) -> None:
+    """One that is declared and missing as well."""
+    with pytest.raises(SEEN):
+        await put_to_the_test(name, fault, suite=ServerSuite())
 
 
 class Reports:

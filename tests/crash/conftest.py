@@ -18,6 +18,16 @@ from signoff.rules.chain import Link, verify_chain
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 
 CheckBooks: TypeAlias = Callable[[Path], None]
+CopyBooks: TypeAlias = Callable[[str, str, Path], Path]
+
+BOOKS = {
+    "audit": "stream, seq, prev_hash, hash, body",
+    "runs": "run_id, body",
+    "requests": "request_id, body",
+    "deliveries": "request_id, body",
+    "signals": "run_id, kind, cause",
+}
+"""What the check reads of each table."""
 
 ENDINGS = {"approved", "rejected", "answered", "expired", "cancelled"}
 
@@ -33,6 +43,31 @@ def tmp_path() -> Iterator[Path]:
 def _check_books() -> CheckBooks:
     """Return what finds a change without its audit entry, or an entry without its change."""
     return check_books
+
+
+@pytest.fixture(name="copy_books", scope="session")
+def _copy_books() -> CopyBooks:
+    """Return what copies the books in a schema of a PostgreSQL server into a file for the check."""
+    return copy_books
+
+
+def copy_books(address: str, schema: str, path: Path) -> Path:
+    """Write the file anew, and return its path."""
+    import psycopg  # noqa: PLC0415 - only where the store is PostgreSQL
+
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as file, psycopg.connect(address) as session:
+        made = session.execute("SELECT to_regclass(%s)", (f"{schema}.runs",)).fetchone()
+        for table, columns in BOOKS.items():
+            file.execute(f"CREATE TABLE {table} ({columns})")
+            if made != (None,):
+                places = ", ".join("?" for _ in columns.split(","))
+                file.executemany(
+                    f"INSERT INTO {table} VALUES ({places})",  # noqa: S608 - names of ours
+                    session.execute(f"SELECT {columns} FROM {schema}.{table}".encode()),  # noqa: S608 - as above
+                )
+        file.commit()
+    return path
 
 
 def check_books(path: Path) -> None:

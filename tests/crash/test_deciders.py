@@ -19,10 +19,13 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, start
 from signoff.errors import AlreadyDecidedError
+from signoff.ports import Store
 from signoff.security.keyring import Keyring
+from signoff.stores.postgres import PostgresStore
 from signoff.stores.sqlite import SQLiteStore
 
 CheckBooks: TypeAlias = Callable[[Path], None]
+CopyBooks: TypeAlias = Callable[[str, str, Path], Path]
 
 ROUNDS = 100
 PROCESSES = {"a": "asyncio", "b": "trio"}
@@ -81,10 +84,17 @@ async def answer(client: Client, request_id: str, who: str, outcome: str) -> Tol
     return Told(who, True, end.outcome, end.reviewer, end.resolved_at.isoformat())
 
 
-async def decide(path: Path, process: str) -> None:
+def store_at(place: str, schema: str) -> Store:
+    """Return the store at an address, or in a file."""
+    if schema:
+        return PostgresStore(place, schema=schema)
+    return SQLiteStore(place)
+
+
+async def decide(place: str, schema: str, process: str) -> None:
     """Be one of the processes: read a request, say that all are ready, wait for the word, answer."""
     chance = random.Random(process)
-    async with Client(SQLiteStore(path)) as client:
+    async with Client(store_at(place, schema)) as client:
         while request_id := (await anyio.to_thread.run_sync(sys.stdin.readline)).strip():
             released = anyio.Event()
             told: list[Told] = []
@@ -129,9 +139,9 @@ class Room:
 
 
 @asynccontextmanager
-async def a_room(path: Path, process: str, keys: Keyring) -> AsyncGenerator[Room]:
+async def a_room(place: str, schema: str, process: str, *, keys: Keyring) -> AsyncGenerator[Room]:
     """Open a process full of deciders."""
-    command = [sys.executable, __file__, str(path), process]
+    command = [sys.executable, __file__, place, schema, process]
     environment = {**os.environ, "SIGNOFF_KEY": keys.to_text()}
     async with await anyio.open_process(command, env=environment, stderr=None) as opened:
         yield Room(cast("ByteSendStream", opened.stdin), cast("ByteReceiveStream", opened.stdout))
@@ -142,41 +152,54 @@ async def a_room(path: Path, process: str, keys: Keyring) -> AsyncGenerator[Room
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_one_of_fifty_decides_and_the_others_learn_who_and_when(
-    tmp_path: Path, check_books: CheckBooks
+    tmp_path: Path,
+    check_books: CheckBooks,
+    copy_books: CopyBooks,
+    kind: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     """In each of a hundred rounds; the run's outcome is the winner's."""
     path = tmp_path / "signoff.db"
+    place, schema, rounds = str(path), "", ROUNDS
+    if kind == "postgres":
+        place = request.getfixturevalue("postgres")
+        schema = request.getfixturevalue("postgres_schema")
+        rounds = ROUNDS // 4
     keys = Keyring.generate()
     outcomes: set[str] = set()
     winners: set[str] = set()
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(Client(SQLiteStore(path), keyring=keys))
+        client = await stack.enter_async_context(Client(store_at(place, schema), keyring=keys))
         rooms = [
-            await stack.enter_async_context(a_room(path, process, keys)) for process in PROCESSES
+            await stack.enter_async_context(a_room(place, schema, process, keys=keys))
+            for process in PROCESSES
         ]
-        for number in range(ROUNDS):
+        for number in range(rounds):
             run = await client.flows.start(Contested)
             await client.drain()
-            (request,) = await client.hitl.list_requests(run_id=run.run_id)
-            told = await contest(rooms[:: 1 if number % 2 else -1], request.request_id)
+            (asked,) = await client.hitl.list_requests(run_id=run.run_id)
+            told = await contest(rooms[:: 1 if number % 2 else -1], asked.request_id)
             await client.drain()
 
             assert len({one.who for one in told}) == 2 * DECIDERS
             (winner,) = (one for one in told if one.won)
             stands = (winner.outcome, winner.who, winner.at)
             assert {(one.outcome, one.by, one.at) for one in told} == {stands}
-            request = await client.hitl.get_request(request.request_id)
-            end = request.resolution
+            asked = await client.hitl.get_request(asked.request_id)
+            end = asked.resolution
             assert end is not None
             assert (end.outcome, end.reviewer, end.resolved_at.isoformat()) == stands
-            assert [vote.reviewer for vote in request.decisions] == [winner.who]
+            assert [vote.reviewer for vote in asked.decisions] == [winner.who]
             run = await client.flows.get(run.run_id)
             assert run.output == f"{winner.outcome} by {winner.who}"
             outcomes.add(winner.outcome)
             winners.add(winner.who[0])
     assert outcomes == {"approved", "rejected"}
     assert winners == set(PROCESSES)
+    if schema:
+        copy_books(place, schema, path)
     check_books(path)
 
 
@@ -192,4 +215,5 @@ async def contest(rooms: list[Room], request_id: str) -> list[Told]:
 
 
 if __name__ == "__main__":
-    anyio.run(decide, Path(sys.argv[1]), sys.argv[2], backend=PROCESSES[sys.argv[2]])
+    place, schema, process = sys.argv[1:]
+    anyio.run(decide, place, schema, process, backend=PROCESSES[process])

@@ -8,13 +8,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
+import psycopg
 import pytest
 from typing_extensions import override
 
@@ -33,13 +34,16 @@ from signoff import (
 from signoff.errors import StoreUnavailableError
 from signoff.model.changes import Changes
 from signoff.model.request import Request
-from signoff.ports import Notifier, Outgoing, Store
+from signoff.ports import Clock, Notifier, Outgoing, Store
 from signoff.security.keyring import Keyring
 from signoff.stores import SQLiteStore
+from signoff.stores.postgres import PostgresStore
+from signoff.stores.postgres_pool import Query
 from signoff.testing import FaultyStore, ManualClock
 
 Side: TypeAlias = Literal["before", "after"]
 CheckBooks: TypeAlias = Callable[[Path], None]
+CopyBooks: TypeAlias = Callable[[str, str, Path], Path]
 
 SIDES: Final[tuple[Side, ...]] = ("before", "after")
 REVIEWER = "cfo@acme.example"
@@ -184,12 +188,12 @@ class Post(Notifier):
         early: Deliveries that went out before the store knew of it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, records: Callable[[str], list[dict[str, Any]]]) -> None:
         self.name = "post"
         self.expects_reply = True
         self.sent: Counter[str] = Counter()
         self.early: list[str] = []
-        self._path = path
+        self._records = records
 
     @override
     def reaches(self, recipient: str) -> bool:
@@ -198,8 +202,8 @@ class Post(Notifier):
     @override
     async def send(self, outgoing: Outgoing) -> str:
         delivery_id = outgoing.delivery.delivery_id
-        statuses = [one["status"] for one in records(self._path, "deliveries", delivery_id)]
-        if statuses != ["sending"]:
+        stored = {one["delivery_id"]: one["status"] for one in self._records("deliveries")}
+        if stored.get(delivery_id) != "sending":
             self.early.append(delivery_id)
         self.sent[delivery_id] += 1
         return f"<{delivery_id}@post>"
@@ -223,10 +227,10 @@ class Scene:
         EFFECTS.clear()
         self.path = folder / f"{number}.db"
         self.clock = ManualClock(MORNING)
-        self.post = Post(self.path)
+        self.post = Post(self.records)
         self._lease_seconds = 0.0
 
-    def store(self) -> SQLiteStore:
+    def store(self) -> Store:
         """Return the store, as a process that starts now makes it: who held a claim is dead."""
         self.let_leases_lapse()
         return SQLiteStore(self.path, lease_clock=lambda: self._lease_seconds)
@@ -234,6 +238,16 @@ class Scene:
     def let_leases_lapse(self) -> None:
         """Wait until whatever lease is not renewed has run out."""
         self._lease_seconds += 1000
+
+    def records(self, table: str) -> list[dict[str, Any]]:
+        """Return the records in a table, as another program reads them."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            rows = connection.execute(f"SELECT body FROM {table}")  # noqa: S608 - names of ours
+            return [json.loads(body) for (body,) in rows]
+
+    def books(self) -> Path:
+        """Return where the books are to be checked."""
+        return self.path
 
     def client(self, store: Store) -> Client:
         """Return a client as each of the processes makes it."""
@@ -280,7 +294,7 @@ class Scene:
         assert Counter(EFFECTS) == Counter(["campaign", "ink", "paper", "inv-17"])
         assert not await client.hitl.list_requests(status="pending")
         assert self.post.early == []
-        for delivery in records(self.path, "deliveries"):
+        for delivery in self.records("deliveries"):
             sent = self.post.sent[delivery["delivery_id"]]
             assert delivery["status"] in {"sent", "dropped"}
             assert sent >= (delivery["status"] == "sent")
@@ -319,15 +333,111 @@ async def _answer(client: Client, request: Request) -> bool:
     return True
 
 
-def records(path: Path, table: str, record_id: str | None = None) -> list[dict[str, Any]]:
-    """Return the records in a table, or the one with that id, as another program reads them."""
-    with closing(sqlite3.connect(path)) as connection:
-        key = connection.execute(f"PRAGMA table_info({table})").fetchone()[1]
-        rows = connection.execute(
-            f"SELECT body FROM {table} WHERE :id IS NULL OR {key} = :id",  # noqa: S608 - names of ours
-            {"id": record_id},
+class ByTheScene(PostgresStore):
+    """A store whose server goes by the scene's clock."""
+
+    _given: Clock
+
+    @override
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        await self._call(lambda session: session.run(_TAKE_THE_CLOCK))
+        return self
+
+    @override
+    def use_clock(self, clock: Clock) -> None:
+        self._given = clock
+
+    @override
+    async def commit(self, changes: Changes) -> None:
+        await self.now()
+        await super().commit(changes)
+
+    @override
+    async def now(self) -> datetime:
+        at = {"at": self._given.now()}
+        await self._call(lambda session: session.run(_SET_THE_CLOCK, at))
+        return await super().now()
+
+
+_TAKE_THE_CLOCK = Query(
+    "CREATE TABLE IF NOT EXISTS {schema}.scene (at timestamptz);"
+    "CREATE OR REPLACE FUNCTION {schema}.business_now() RETURNS timestamptz"
+    " LANGUAGE sql VOLATILE AS 'SELECT max(at) FROM {schema}.scene'"
+)
+
+_SET_THE_CLOCK = Query("INSERT INTO {schema}.scene (at) VALUES (%(at)s)")
+
+
+class PostgresScene(Scene):
+    """The same over a schema of a PostgreSQL server, whose tables are empty."""
+
+    def __init__(
+        self, folder: Path, number: object, *, address: str, schema: str, copy_books: CopyBooks
+    ) -> None:
+        super().__init__(folder, number)
+        self._address = address
+        self._schema = schema
+        self._copy_books = copy_books
+
+    @override
+    def store(self) -> Store:
+        self.let_leases_lapse()
+        return ByTheScene(self._address, schema=self._schema)
+
+    @override
+    def let_leases_lapse(self) -> None:
+        self._ask("UPDATE {}.claims SET ends = '-infinity'")
+
+    @override
+    def records(self, table: str) -> list[dict[str, Any]]:
+        return [json.loads(body) for (body,) in self._ask(f"SELECT body FROM {{}}.{table}")]  # noqa: S608 - names of ours
+
+    @override
+    def books(self) -> Path:
+        return self._copy_books(self._address, self._schema, self.path)
+
+    def _ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """Ask as another program does; there is nothing before the schema was made."""
+        with psycopg.connect(self._address, autocommit=True) as session:
+            made = session.execute("SELECT to_regclass(%s)", (f"{self._schema}.runs",)).fetchone()
+            if made == (None,):
+                return []
+            cursor = session.execute(statement.format(self._schema).encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+@dataclass(frozen=True, slots=True)
+class Scenes:
+    """
+    Makes scenes over one kind of store.
+
+    Attributes:
+        make: Makes a new one.
+        stride: Of how many places one is tried.
+    """
+
+    make: Callable[[object], Scene]
+    stride: int
+
+
+@pytest.fixture(name="scenes", params=["sqlite", "postgres"])
+def _scenes(request: pytest.FixtureRequest, tmp_path: Path) -> Scenes:
+    """Return what makes scenes; PostgreSQL takes longer, so it has fewer of them."""
+    if request.param == "sqlite":
+        return Scenes(partial(Scene, tmp_path), stride=1)
+    address: str = request.getfixturevalue("postgres")
+    schema: str = request.getfixturevalue("postgres_schema")
+    copy_books: CopyBooks = request.getfixturevalue("copy_books")
+    empty: Callable[[str], None] = request.getfixturevalue("empty_postgres_tables")
+
+    def make(number: object) -> Scene:
+        empty(schema)
+        return PostgresScene(
+            tmp_path, number, address=address, schema=schema, copy_books=copy_books
         )
-        return [json.loads(body) for (body,) in rows]
+
+    return Scenes(make, stride=10)
 
 
 @contextmanager
@@ -350,15 +460,15 @@ async def crashes(scene: Scene, *, at: int, side: Side) -> bool:
 
 
 async def test_the_scene_ends_well_when_nothing_fails(
-    tmp_path: Path, check_books: CheckBooks
+    scenes: Scenes, check_books: CheckBooks
 ) -> None:
     """And takes enough commits to be worth failing at each of them."""
-    scene = Scene(tmp_path, "whole")
+    scene = scenes.make("whole")
     store = FaultyStore(scene.store())
     async with scene.client(store) as client:
         await scene.play(client)
         await scene.check(client)
-    check_books(scene.path)
+    check_books(scene.books())
     assert store.commits > 60
     assert scene.post.sent.total() == len(scene.post.sent)
 
@@ -368,16 +478,16 @@ async def test_the_scene_ends_well_when_nothing_fails(
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("side", SIDES)
 async def test_a_crash_at_any_write_loses_nothing_and_repeats_no_effect(
-    tmp_path: Path, check_books: CheckBooks, side: Side
+    scenes: Scenes, check_books: CheckBooks, side: Side
 ) -> None:
     """The books are right after the crash, and another process brings everything to its end."""
-    for number in count(1):
+    for number in count(1, scenes.stride):
         with naming(crash=side, commit=number):
-            scene = Scene(tmp_path, number)
+            scene = scenes.make(number)
             crashed = await crashes(scene, at=number, side=side)
-            check_books(scene.path)
+            check_books(scene.books())
             await scene.finish()
-            check_books(scene.path)
+            check_books(scene.books())
         if not crashed:
             break
 
@@ -415,21 +525,21 @@ async def test_a_change_without_its_entry_would_be_found(
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_a_crash_while_recovering_from_a_crash_is_recovered_from(
-    tmp_path: Path, check_books: CheckBooks
+    scenes: Scenes, check_books: CheckBooks
 ) -> None:
     """Two crashes one after the other, at places that are drawn from a seed."""
     chance = random.Random(7)
-    for number in range(30):
+    for number in range(30 // scenes.stride):
         places: list[tuple[int, Side]] = [
             (chance.randint(1, 70), chance.choice(SIDES)) for _ in range(2)
         ]
         with naming(crashes=places):
-            scene = Scene(tmp_path, number)
+            scene = scenes.make(number)
             for at, side in places:
                 await crashes(scene, at=at, side=side)
-                check_books(scene.path)
+                check_books(scene.books())
             await scene.finish()
-            check_books(scene.path)
+            check_books(scene.books())
 
 
 @pytest.mark.slow
@@ -437,12 +547,12 @@ async def test_a_crash_while_recovering_from_a_crash_is_recovered_from(
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 @pytest.mark.parametrize("side", SIDES)
 async def test_a_write_that_fails_once_stops_nothing(
-    tmp_path: Path, check_books: CheckBooks, side: Side
+    scenes: Scenes, check_books: CheckBooks, side: Side
 ) -> None:
     """The same process goes on, whether the write was made or not."""
-    for number in range(2, 100, 4):
+    for number in range(2, 100, 4 * scenes.stride):
         with naming(failure=side, commit=number):
-            scene = Scene(tmp_path, number)
+            scene = scenes.make(number)
             store = FaultyStore(scene.store(), at=number, side=side, lasting=False)
             async with scene.client(store) as client:
                 with suppress(StoreUnavailableError):
@@ -450,4 +560,4 @@ async def test_a_write_that_fails_once_stops_nothing(
                 scene.let_leases_lapse()
                 await scene.play(client)
                 await scene.check(client)
-            check_books(scene.path)
+            check_books(scene.books())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -57,16 +58,17 @@ def test_one_module_imports_the_gpl_library() -> None:
     assert importing == ["aioimaplib_channel.py"]
 
 
-def test_the_gpl_library_comes_only_with_its_extra() -> None:
-    """A user asks for aioimaplib (GPL-3.0-only) by name: `signoff[imap]`."""
+@pytest.mark.parametrize(("name", "extra"), [("aioimaplib", "imap"), ("psycopg", "postgres")])
+def test_the_gpl_libraries_come_only_with_their_extras(name: str, extra: str) -> None:
+    """A user asks for aioimaplib (GPL-3.0-only) and psycopg (LGPL-3.0-only) by name: `signoff[imap]`."""
     requirements = [Requirement(text) for text in metadata.requires("signoff") or []]
     extras = {
-        extra
-        for extra in ("", "all", "imap", "testing")
+        asked
+        for asked in ("", "all", "imap", "postgres", "testing")
         for requirement in requirements
-        if requirement.name == "aioimaplib"
-        and (requirement.marker is None or requirement.marker.evaluate({"extra": extra}))
+        if requirement.name == name
+        and (requirement.marker is None or requirement.marker.evaluate({"extra": asked}))
     }
 
-    assert extras == {"all", "imap"}
-    assert GPL.search(licence("aioimaplib"))
+    assert extras == {"all", extra}
+    assert GPL.search(licence(name))

@@ -23,11 +23,15 @@ def test_a_snippet_runs_and_prints_what_it_says(
     eval_example: EvalExample,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """A snippet is complete: a reader who pastes it gets the `#>` lines that follow its prints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    if "DATABASE_URL" in snippet.source:
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgres_database"))
+        monkeypatch.setenv("SIGNOFF_KEY", "c2lnbm9mZi1zaWdub2ZmLXNpZ25vZmYtc2lnbm9mZi0=")
     eval_example.set_config(line_length=100)
 
     failure = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
@@ -29,6 +30,9 @@ class Capability(StrEnum):
     SHARED = "shared"
     """Several processes use the same data at once; needs the fixture `another`."""
 
+    SERVER_CLOCK = "server_clock"
+    """Business time is the clock of a server, and `use_clock` is refused."""
+
 
 @pytest.mark.anyio
 class ContractBase:
@@ -54,6 +58,29 @@ class ContractBase:
     async def another(self) -> Store | None:
         """Return or yield a second opened object over the data of `store`. Override it if shared."""
         return None
+
+    @property
+    def has_server_clock(self) -> bool:
+        """Whether no test can set the clock of the store."""
+        return Capability.SERVER_CLOCK in self.capabilities
+
+    async def at_noon(self, store: Store, changes: Changes) -> Changes:
+        """
+        Have the store's clock stand at noon, where it can be set.
+
+        Returns:
+            The changes; where it cannot be set, with the times that they assume moved, as if it
+            were noon on the server.
+        """
+        if not self.has_server_clock:
+            store.use_clock(SetClock())
+            return changes
+        ahead = await store.now() - NOON
+        return replace(
+            changes,
+            now=changes.now and changes.now + ahead,
+            until=changes.until and changes.until + ahead,
+        )
 
 
 class SetClock(Clock):

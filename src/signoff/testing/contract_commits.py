@@ -12,7 +12,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from signoff.errors import CodecError, SchemaError, StaleWriteError
+from signoff.errors import CodecError, ConfigurationError, SchemaError, StaleWriteError
 from signoff.model.base import FORMAT
 from signoff.model.changes import Changes, Claim, Fence, Release, Renew, Task
 from signoff.model.values import Tree
@@ -118,7 +118,7 @@ BROKEN = {
     ),
     "a message": replace(SECOND, handled=(*SECOND.handled, "imap:1")),
     "a key's check": replace(SECOND, key_checks={2: "bb", 1: "zz"}),
-    "the time before": replace(SECOND, now=NOON + MICROSECOND),
+    "the time before": replace(SECOND, now=NOON + HOUR / 2),
     "the time after": replace(SECOND, until=NOON),
 }
 """`SECOND` with exactly one thing in it that the store must refuse."""
@@ -164,9 +164,8 @@ class CommitsContract(ContractBase):
 
     async def test_a_commit_writes_everything_in_it(self, store: Store) -> None:
         """Everything that a commit names is there when it returns."""
-        store.use_clock(SetClock())
         await store.commit(FIRST)
-        await store.commit(SECOND)
+        await store.commit(await self.at_noon(store, SECOND))
 
         found = await picture(store)
 
@@ -194,16 +193,15 @@ class CommitsContract(ContractBase):
     ) -> None:
         """One thing that has moved on refuses all the other, valid changes of its commit."""
         sink = Collector()
-        store.use_clock(SetClock())
         await store.commit(FIRST)
         store.hand_tasks_to(sink)
         before = await picture(store)
 
-        await refused(store, BROKEN[wrong])
+        await refused(store, await self.at_noon(store, BROKEN[wrong]))
 
         assert await picture(store) == before
         assert sink.tasks == []
-        await store.commit(SECOND)
+        await store.commit(await self.at_noon(store, SECOND))
         assert sink.tasks == list(SECOND.tasks)
 
     @pytest.mark.parametrize("record_id", RECORDS)
@@ -414,9 +412,15 @@ class CommitsContract(ContractBase):
         assert sink.tasks == list(tasks)
 
     async def test_business_time_is_the_clock_that_was_given(self, store: Store) -> None:
-        """`now()` is aware, in UTC, and exactly what the clock says, forwards or backwards."""
+        """`now()` is aware, in UTC, and exactly what the clock says, forwards or backwards; a server's goes on."""
         assert (await store.now()).utcoffset() == timedelta(0)
         clock = SetClock()
+        if self.has_server_clock:
+            before = await store.now()
+            with pytest.raises(ConfigurationError):
+                store.use_clock(clock)
+            assert before < await store.now() < before + HOUR
+            return
         store.use_clock(clock)
 
         for at in (NOON, NOON + MICROSECOND, NOON - HOUR):
@@ -425,24 +429,25 @@ class CommitsContract(ContractBase):
 
     async def test_a_commit_fails_before_the_time_it_assumed(self, store: Store) -> None:
         """`Changes.now` may not lie in the future of the store's clock; being equal is enough."""
-        clock = SetClock()
-        store.use_clock(clock)
+        early = MICROSECOND if not self.has_server_clock else HOUR
 
-        await refused(store, Changes(handled=("imap:1",), now=NOON + MICROSECOND))
-        await store.commit(Changes(handled=("imap:1",), now=NOON))
-        await store.commit(Changes(handled=("imap:2",), now=NOON - HOUR))
+        for key, ahead in (("imap:1", timedelta(0)), ("imap:2", -HOUR)):
+            changes = Changes(handled=(key,), now=NOON + early)
+            await refused(store, await self.at_noon(store, changes))
+            await store.commit(await self.at_noon(store, replace(changes, now=NOON + ahead)))
 
     async def test_a_commit_fails_from_its_until_on(self, store: Store) -> None:
         """`Changes.until` must lie in the future of the store's clock; being equal is too late."""
-        clock = SetClock()
-        store.use_clock(clock)
+        later = MICROSECOND if not self.has_server_clock else HOUR
+        for until in (NOON - MICROSECOND, NOON):
+            changes = Changes(handled=("imap:1",), until=until)
+            await refused(store, await self.at_noon(store, changes))
 
-        await refused(store, Changes(handled=("imap:1",), until=NOON - MICROSECOND))
-        await refused(store, Changes(handled=("imap:1",), until=NOON))
-        await store.commit(Changes(handled=("imap:1",), until=NOON + MICROSECOND))
+        in_time = Changes(handled=("imap:1",), until=NOON + later)
+        await store.commit(await self.at_noon(store, in_time))
 
-        clock.at = NOON + MICROSECOND
-        await refused(store, Changes(handled=("imap:2",), until=NOON + MICROSECOND))
+        late = Changes(handled=("imap:2",), until=NOON)
+        await refused(store, await self.at_noon(store, late))
 
 
 async def race(stores: Sequence[Store], *, rounds: int) -> list[str]:

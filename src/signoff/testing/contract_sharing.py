@@ -10,7 +10,6 @@ from signoff.testing.contract_base import (
     Collector,
     ContractBase,
     Reopen,
-    SetClock,
     refused,
 )
 from signoff.testing.contract_commits import FIRST, SECOND, picture, race
@@ -57,8 +56,7 @@ class SharingContract(ContractBase):
 
         assert reopened is not store
         assert await picture(reopened) == before
-        reopened.use_clock(SetClock())
-        await reopened.commit(SECOND)
+        await reopened.commit(await self.at_noon(reopened, SECOND))
 
     async def test_two_objects_over_the_same_data_see_each_other(
         self, store: Store, another: Store | None
@@ -70,8 +68,7 @@ class SharingContract(ContractBase):
         await store.commit(FIRST)
         assert await picture(another) == await picture(store)
 
-        another.use_clock(SetClock())
-        await another.commit(SECOND)
+        await another.commit(await self.at_noon(another, SECOND))
         assert await picture(store) == await picture(another)
 
     async def test_two_objects_check_against_each_other(
@@ -83,7 +80,6 @@ class SharingContract(ContractBase):
         ours, theirs = Collector(), Collector()
         store.hand_tasks_to(ours)
         another.hand_tasks_to(theirs)
-        another.use_clock(SetClock())
         await store.commit(FIRST)
 
         await refused(another, writing(a_request()))
@@ -95,7 +91,7 @@ class SharingContract(ContractBase):
         assert list(await store.signals("run_1")) == [a_signal()]
         held = Claim(subject="run_1", holder="ann", fencing=1, live=True)
         assert await another.claim("run_1") == held
-        await another.commit(SECOND)
+        await another.commit(await self.at_noon(another, SECOND))
 
         assert ours.tasks == []
         assert theirs.tasks == list(SECOND.tasks)

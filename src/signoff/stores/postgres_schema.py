@@ -1,0 +1,128 @@
+"""Whose schema it is, and which migrations bring it up to date (floor 4)."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from signoff.errors import ConfigurationError, SchemaError, StoreUnavailableError
+from signoff.stores.postgres_pool import Query, Session
+
+_LOCK: Final = Query(
+    "SELECT pg_advisory_xact_lock(hashtextextended('signoff ' || %(name)s::text, 0))"
+)
+
+_SETTINGS: Final = Query(
+    "SELECT current_setting('server_version_num')::int AS version,"
+    " current_setting('server_version') AS version_name,"
+    " current_setting('server_encoding') AS encoding,"
+    " current_setting('default_transaction_isolation') AS isolation,"
+    " pg_is_in_recovery() AS is_standby"
+)
+
+_OCCUPANTS: Final = Query(
+    "SELECT relname FROM pg_catalog.pg_class"
+    " JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE nspname = %(name)s AND relkind IN ('r', 'p', 'v', 'm', 'f')"
+)
+
+_VERSION: Final = Query("SELECT max(version) AS version FROM {schema}.signoff_migrations")
+
+_EXISTS: Final = Query("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %(name)s")
+
+_CREATE: Final = Query("CREATE SCHEMA {schema}")
+
+_BOOK_NAME: Final = "signoff_migrations"
+
+_BOOK: Final = Query(
+    "CREATE TABLE {schema}.signoff_migrations ("
+    "version integer NOT NULL PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+)
+
+_NOTE: Final = Query("INSERT INTO {schema}.signoff_migrations (version) VALUES (%(version)s)")
+
+OLDEST: Final = 130_000
+"""The oldest server that will do, as `server_version_num` has it."""
+
+
+@cache
+def migrations() -> tuple[str, ...]:
+    """Return the scripts that make the schema, first one first."""
+    folder = files("signoff.stores") / "schema_postgres"
+    scripts = sorted(folder.iterdir(), key=lambda script: script.name)
+    return tuple(script.read_text(encoding="utf-8") for script in scripts)
+
+
+def bring_up_to_date(session: Session, place: str) -> None:
+    """
+    Make the tables, or bring them up to date: all that is missing in one transaction, or nothing.
+
+    Whoever comes second waits, and finds nothing left to do. Where nothing is missing, nothing
+    is asked for that needs more than the rights to read.
+
+    Raises:
+        ConfigurationError: The server or its database will not do.
+        SchemaError: The schema is another program's, or a newer Signoff's; it was left as it is.
+        StoreUnavailableError: The server is a standby.
+    """
+    _check_server(session, place)
+    if _version(session, place) == len(migrations()):
+        return
+    with session.transaction():
+        session.all(_LOCK, {"name": session.schema})
+        version = _version(session, place)
+        if version == 0:
+            _begin(session)
+        for number, script in enumerate(migrations()[version:], start=version + 1):
+            session.run(Query(script))
+            session.run(_NOTE, {"version": number})
+
+
+def _begin(session: Session) -> None:
+    if not session.all(_EXISTS, {"name": session.schema}):
+        session.run(_CREATE)
+    session.run(_BOOK)
+
+
+def _version(session: Session, place: str) -> int:
+    """Return how many migrations were made: none in a schema that is empty or not there."""
+    occupants = {row["relname"] for row in session.all(_OCCUPANTS, {"name": session.schema})}
+    if not occupants:
+        return 0
+    if _BOOK_NAME not in occupants:
+        raise SchemaError(
+            f"{place}: the schema holds tables of another program, and was left as it is;"
+            " give another `schema=`"
+        )
+    version = int(session.all(_VERSION)[0]["version"])
+    if version > len(migrations()):
+        raise SchemaError(
+            f"{place} has schema version {version}, and this Signoff knows up to"
+            f" {len(migrations())}; a newer one made it, and it was left as it is:"
+            " upgrade this process"
+        )
+    return version
+
+
+def _check_server(session: Session, place: str) -> None:
+    settings = session.all(_SETTINGS)[0]
+    if settings["version"] < OLDEST:
+        raise ConfigurationError(
+            f"{place}: the server is PostgreSQL {settings['version_name']}; it takes 13 or later"
+        )
+    if settings["encoding"] != "UTF8":
+        raise ConfigurationError(
+            f"{place}: the database has the encoding {settings['encoding']}, which cannot keep"
+            " every text; make one with `createdb --encoding UTF8 --template template0`"
+        )
+    if settings["isolation"] != "read committed":
+        raise ConfigurationError(
+            f"{place}: default_transaction_isolation is {settings['isolation']!r}; the checks of a"
+            " commit need 'read committed': `ALTER ROLE ... SET default_transaction_isolation`"
+        )
+    if settings["is_standby"]:
+        raise StoreUnavailableError(
+            f"{place}: the server is a standby, which takes no writes; connect to the primary one,"
+            " for instance with `target_session_attrs=read-write` and all hosts in the address"
+        )
