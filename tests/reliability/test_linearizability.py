@@ -74,11 +74,9 @@ def contest(open_client: Callable[[], Client], request_id: str, backend: str) ->
     async def take_part(name: str) -> None:
         async with open_client() as client:
             ready.wait(30)
-            for _ in range(3):
-                done.append(await look(client, request_id))
+            done.extend([await look(client, request_id) for _ in range(3)])
             done.append(await answer(client, request_id, name))
-            for _ in range(3):
-                done.append(await look(client, request_id))
+            done.extend([await look(client, request_id) for _ in range(3)])
 
     threads = [
         threading.Thread(
