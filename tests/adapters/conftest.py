@@ -279,6 +279,7 @@ USUAL: Final[dict[str, Answer]] = {
     "BODIES": b"* 1 FETCH (UID 5 BODY[]<0> {3}\r\nabc)\r\n" + OK,
     "UID MOVE": OK,
     "LOGOUT": b"* BYE\r\n" + OK,
+    "NOOP": OK,
     "IDLE": b"+ idling\r\n",
     "DONE": OK,
 }

@@ -77,7 +77,7 @@ async def woken_by(peer: Peer, push: bytes, **options: Any) -> list[str]:
 
 async def test_a_message_that_comes_in_ends_the_wait(peer: Peer) -> None:
     """The IDLE is ended as it has to be, and the connection goes on."""
-    assert await woken_by(peer, b"* 4 EXISTS\r\n* 1 RECENT\r\n") == ["IDLE", "DONE"]
+    assert await woken_by(peer, b"* 4 EXISTS\r\n* 1 RECENT\r\n") == ["NOOP", "IDLE", "DONE"]
 
     assert peer.connections == 1
 
@@ -118,7 +118,7 @@ async def read(inbox: IMAPInbox, text: bytes) -> None:
 
 async def test_a_message_that_takes_the_place_of_another_wakes(peer: Peer) -> None:
     """There are as many as before, and one of them is new."""
-    assert await woken_by(peer, b"* 2 EXPUNGE\r\n* 3 EXISTS\r\n") == ["IDLE", "DONE"]
+    assert await woken_by(peer, b"* 2 EXPUNGE\r\n* 3 EXISTS\r\n") == ["NOOP", "IDLE", "DONE"]
 
 
 async def test_without_news_the_wait_ends_in_time(peer: Peer) -> None:
@@ -213,6 +213,16 @@ async def test_a_fetch_takes_up_the_news(peer: Peer) -> None:
         await inbox.wait_for_news(0.01)
 
     assert peer.has_heard("IDLE")
+
+
+async def test_what_came_in_between_the_look_and_the_wait_is_asked_for(peer: Peer) -> None:
+    """Requirement 3: a server need not tell of it in the IDLE."""
+    peer.script["NOOP"] = b"* 4 EXISTS\r\n" + OK
+
+    async with open_inbox(peer) as inbox:
+        await inbox.wait_for_news(LONG)
+
+    assert not peer.has_heard("IDLE")
 
 
 async def test_news_right_behind_the_beginning_of_the_wait_is_not_lost(peer: Peer) -> None:
@@ -367,6 +377,14 @@ async def test_a_server_that_does_not_begin_the_wait_is_given_up(peer: Peer) -> 
     assert "did not answer in time" in str(await broken(peer, lambda _: None, timeout=SOON))
 
 
+async def test_a_connection_that_died_before_the_wait_is_given_up(peer: Peer) -> None:
+    """It is tried before anything is waited for."""
+    async with open_inbox(peer, timeout=SOON) as inbox:
+        peer.script["NOOP"] = b""
+        assert "did not answer in time" in str(await error_of_wait(inbox))
+        await until(peer, lambda peer: peer.ended == 1)
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -437,10 +455,29 @@ async def test_a_delivered_mail_ends_the_wait(mail_server: MailServer) -> None:
         with anyio.fail_after(WAIT):
             async with anyio.create_task_group() as group:
                 group.start_soon(inbox.wait_for_news, LONG)
+                await has_begun(inbox)
                 await to_thread.run_sync(mail_server.deliver, mail)
         batch = await inbox.fetch(mark)
 
     assert [one.raw for one in batch.messages] == [mail]
+
+
+async def has_begun(inbox: IMAPInbox) -> None:
+    """Wait until the server has agreed to an IDLE."""
+    transport = inbox._line().transport
+    assert isinstance(transport, AioimaplibTransport)
+    channel = transport._channel
+    while channel._woken is None or channel._go_ahead is not None:
+        await checkpoint()
+
+
+async def test_a_mail_delivered_just_before_the_wait_ends_it(mail_server: MailServer) -> None:
+    """This server would not tell of it in the IDLE."""
+    async with aclosing(IMAPInbox(**settings(mail_server, idle=True))) as inbox:
+        await inbox.fetch(None)
+        await to_thread.run_sync(mail_server.deliver, b"From: ann@acme.example\r\n\r\nhi\r\n")
+        with anyio.fail_after(WAIT):
+            await inbox.wait_for_news(LONG)
 
 
 async def test_a_mail_delivered_while_the_server_was_away_is_found(

@@ -189,6 +189,11 @@ class Channel(IMAP4ClientProtocol):
 
         Source: RFC 2177.
         """
+        with anyio.fail_after(self._account.timeout_seconds):
+            # Some servers tell in an IDLE only of what comes in after it has begun.
+            await self.ask("NOOP")
+        if self.has_news:
+            return
         command = Command("IDLE", self.new_tag())
         self._woken = woken
         self.pending_sync_command = command
