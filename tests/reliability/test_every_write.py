@@ -190,6 +190,28 @@ async def purchase(client: TestingClient) -> object:
     return await client.run(Shopping)
 
 
+async def two_answers(client: TestingClient) -> object:
+    """Answer one of two calls, let the run hear of it, and answer the other one."""
+    if not await client.flows.list(flow=Purchase):
+        await client.flows.start(Purchase, requester="agent-7")
+    await settle(client)
+    (run,) = await client.flows.list(flow=Purchase)
+    return (await client.flows.get(run.run_id)).output
+
+
+async def test_a_crash_between_two_calls_of_a_step_is_taken_up(open_store: OpenStore) -> None:
+    """Reliability 2: though the answer to one was told to a drive that is over, and is not told again."""
+    report = await crash_everywhere(
+        two_answers,
+        effects=EFFECTS,
+        store=open_store,
+        in_doubt=look_it_up,
+        # The first crash comes between the answers, the second one at either of the calls.
+        only=[f"before-7+{side}-{at}" for side in ("before", "after") for at in range(4, 10)],
+    )
+    assert report.ok, str(report)
+
+
 async def test_it_ends_well_when_nothing_fails(open_store: OpenStore, tmp_path: Path) -> None:
     """And takes enough commits to be worth failing at each of them."""
     EFFECTS.clear()

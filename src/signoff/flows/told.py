@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from signoff.errors import SealInvalidError
 from signoff.flows.session import Blocked, Session
 from signoff.model.changes import Signal
-from signoff.model.run import TERMINAL, Occurrence
+from signoff.model.run import TERMINAL, Call, Occurrence
+
+_SUBJECTS: Final[Mapping[str, str]] = {"resolved": "request_id", "child_ended": "run_id"}
+"""Where a signal names what ended, by its kind."""
 
 _ANYTHING = ""
 """In the place of what an occurrence waits for: look at it again, whatever that is."""
@@ -42,6 +46,7 @@ class Told:
         if run.status in {"ready", "blocked"}:
             await self._catch_up()
         self._look()
+        self._take_up_what_was_cut_off()
 
     async def listen(self) -> None:
         """Read and take note of what the run was told since."""
@@ -100,6 +105,19 @@ class Told:
             for subject in sorted(_waits_for(one)):
                 if await self._has_ended(subject):
                     self._news.add((one.occurrence_id, subject))
+
+    def _take_up_what_was_cut_off(self) -> None:
+        # A run is given back only when all that it was told is consumed. So what is told about a
+        # call that is recorded already was told to a drive that died between that call and the
+        # step's end, and whose other news may be consumed.
+        heard = {
+            str(signal.facts[_SUBJECTS[signal.kind]])
+            for signal in self.session.signals
+            if signal.kind in _SUBJECTS
+        }
+        self.look_again(
+            one.occurrence_id for one in self._suspended() if heard & _subjects_of(one.calls)
+        )
 
     async def _has_ended(self, subject: str) -> bool:
         shop = self.session.shop
@@ -166,7 +184,13 @@ def distrusted(error: SealInvalidError) -> Blocked:
 def _waits_for(one: Occurrence) -> set[str]:
     """Return the requests and child runs that an occurrence still has to hear of."""
     open_calls = [call for call in one.calls if call.status in {"waiting", "started"}]
-    subjects = {one.request_id}
-    for call in open_calls:
+    own = {one.request_id} if one.request_id else set[str]()
+    return own | _subjects_of(open_calls)
+
+
+def _subjects_of(calls: Iterable[Call]) -> set[str]:
+    """Return the requests and child runs that calls are about."""
+    subjects: set[str] = set()
+    for call in calls:
         subjects |= {call.request_id, call.child_run_id, call.doubt_request_id}
     return subjects - {""}
