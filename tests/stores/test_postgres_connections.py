@@ -67,7 +67,8 @@ class Wire:
         self._server = (parts.hostname or "localhost", parts.port or 5432)
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
-        self.address = address.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{port}")
+        user = parts.netloc.rpartition("@")[0]
+        self.address = parts._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
         self.cut: Literal["before", "after", "during"] | None = None
         self.is_open = True
         self.commits = 0
@@ -186,7 +187,7 @@ def once_awaited(sql: psycopg.Connection, release: Callable[[], None]) -> None:
 @contextmanager
 def beside(sql: psycopg.Connection) -> Iterator[psycopg.Connection]:
     """Yield another session like that one, in a transaction."""
-    with psycopg.connect(sql.info.dsn) as other:
+    with psycopg.connect(sql.info.dsn, password=sql.info.password) as other:
         (path,) = sql.execute("SHOW search_path").fetchone() or ("",)
         other.execute(f"SET search_path = {path}".encode())
         yield other
