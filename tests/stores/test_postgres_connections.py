@@ -67,7 +67,8 @@ class Wire:
         self._server = (parts.hostname or "localhost", parts.port or 5432)
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
-        self.address = address.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{port}")
+        user = parts.netloc.rpartition("@")[0]
+        self.address = parts._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
         self.cut: Literal["before", "after", "during"] | None = None
         self.is_open = True
         self.commits = 0
@@ -186,7 +187,7 @@ def once_awaited(sql: psycopg.Connection, release: Callable[[], None]) -> None:
 @contextmanager
 def beside(sql: psycopg.Connection) -> Iterator[psycopg.Connection]:
     """Yield another session like that one, in a transaction."""
-    with psycopg.connect(sql.info.dsn) as other:
+    with psycopg.connect(sql.info.dsn, password=sql.info.password) as other:
         (path,) = sql.execute("SHOW search_path").fetchone() or ("",)
         other.execute(f"SET search_path = {path}".encode())
         yield other
@@ -508,7 +509,10 @@ async def test_a_store_refuses_to_work_in_a_forked_process(
         monkeypatch.setattr(os, "getpid", lambda: -1)
         with pytest.raises(ConfigurationError, match="forked"):
             await store.now()
+        await store.__aexit__(None, None, None)
         monkeypatch.undo()
+
+        assert not await store.was_handled("imap:1")
 
 
 async def test_a_sink_that_fails_does_not_fail_the_commit(
@@ -544,6 +548,52 @@ async def test_commits_are_forgotten_after_an_hour(
         await store.commit(Changes())
 
     assert sql.execute("SELECT count(*) FROM commits").fetchone() == (1,)
+
+
+async def test_a_commit_is_made_whatever_becomes_of_the_trace_of_others(
+    postgres: str,
+    postgres_schema: str,
+    own_sql: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What cannot be forgotten now is forgotten later."""
+    monkeypatch.setattr("signoff.stores.postgres_store.FORGET_EVERY", 1)
+    async with PostgresStore(postgres, schema=postgres_schema) as store:
+        own_sql.execute("DROP FUNCTION forget_commits")
+
+        await store.commit(Changes(handled=("imap:1",)))
+
+        assert await store.was_handled("imap:1")
+
+
+async def leave_once_awaited(store: PostgresStore) -> None:
+    """Leave a store when somebody waits for one of its connections."""
+    pool = store._server._pool
+    assert pool is not None
+    await anyio.to_thread.run_sync(wait_until, lambda: bool(pool.get_stats()["requests_waiting"]))
+    await store.__aexit__(None, None, None)
+
+
+async def test_what_was_begun_is_finished_when_the_store_is_left(
+    sql: psycopg.Connection, postgres: str, postgres_tables: str
+) -> None:
+    """A commit that waits for a lock is made; one that waits for a connection is not."""
+    first, second = Changes(handled=("imap:1",)), Changes(handled=("imap:2",))
+    store = PostgresStore(postgres, schema=postgres_tables, connections=1)
+    async with store:
+        await store.commit(Changes())
+        with beside(sql) as other:
+            other.execute("LOCK TABLE handled IN ACCESS EXCLUSIVE MODE")
+            with in_a_thread(partial(anyio.run, store.commit, first)):
+                await anyio.to_thread.run_sync(wait_until, lambda: is_waiting(sql))
+                with (
+                    pytest.raises(ConfigurationError, match="not open"),
+                    in_a_thread(partial(anyio.run, store.commit, second)),
+                ):
+                    await leave_once_awaited(store)
+                other.rollback()
+
+    assert sql.execute("SELECT key FROM handled").fetchall() == [("imap:1",)]
 
 
 async def test_nothing_depends_on_the_time_zone_or_search_path_of_a_session(

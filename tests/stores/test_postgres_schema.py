@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -176,7 +176,7 @@ async def test_a_database_that_cannot_keep_every_text_is_refused(
     name = f"{postgres_schema}_ascii"
     sql.execute(f"CREATE DATABASE {name} ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0".encode())
     try:
-        address = postgres.rsplit("/", 1)[0] + f"/{name}"
+        address = urlsplit(postgres)._replace(path=f"/{name}").geturl()
         with pytest.raises(ConfigurationError, match="SQL_ASCII"):
             await PostgresStore(address).__aenter__()
     finally:
@@ -270,6 +270,15 @@ async def test_no_audit_entry_is_changed_or_deleted(
         assert dict(entry.personal) == {}
 
 
+def as_role(address: str, role: str, sql: psycopg.Connection) -> str:
+    """Return the address by which a role comes in."""
+    sql.execute(f"ALTER ROLE {role} PASSWORD 'of a test'".encode())
+    parts = urlsplit(address)
+    return parts._replace(
+        netloc=f"{role}:of%20a%20test@{parts.hostname}:{parts.port or 5432}"
+    ).geturl()
+
+
 @pytest.fixture(name="worker_address")
 def _worker_address(postgres: str, sql: psycopg.Connection, postgres_schema: str) -> Iterator[str]:
     """Yield the address of a role with no more rights than the guide gives it, over a schema that is made."""
@@ -278,7 +287,7 @@ def _worker_address(postgres: str, sql: psycopg.Connection, postgres_schema: str
     grants = re.sub(r"\bsignoff_worker\b", role, grants)
     grants = re.sub(r"\bsignoff\b(?!_)", postgres_schema, grants)
     sql.execute(grants.encode())
-    yield postgres.replace("//signoff@", f"//{role}@")
+    yield as_role(postgres, role, sql)
     sql.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
 
 
@@ -318,7 +327,7 @@ async def test_a_role_without_rights_is_told_where_they_are_listed(
     role = f"{postgres_schema}_nobody"
     sql.execute(f"CREATE ROLE {role} LOGIN".encode())
     try:
-        address = postgres.replace("//signoff@", f"//{role}@")
+        address = as_role(postgres, role, sql)
         with pytest.raises(StoreUnavailableError, match="what to grant"):
             await PostgresStore(address, schema=postgres_schema).__aenter__()
     finally:

@@ -24,7 +24,7 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
@@ -256,7 +256,8 @@ class Server:
         deadline = time.monotonic() + self.patience
         is_lost = False
         while True:
-            connection = self._take(deadline, is_lost=is_lost)
+            pool = self._opened()
+            connection = self._take(pool, deadline, is_lost=is_lost)
             try:
                 return work(Session(connection, self.schema))
             except (psycopg.Error, UnicodeEncodeError) as error:
@@ -266,13 +267,18 @@ class Server:
                     raise explained(error, self.place, is_lost=is_lost) from error
                 time.sleep(_RETRY_SECONDS)
             finally:
-                self._give_back(connection)
+                connection.used_at = time.monotonic()
+                pool.putconn(connection)
 
-    def _take(self, deadline: float, *, is_lost: bool) -> _Connection:
+    def _take(
+        self, pool: ConnectionPool[_Connection], deadline: float, *, is_lost: bool
+    ) -> _Connection:
         """Take a connection out of the pool; asked again and again, it tries to connect anew."""
         while True:
             try:
-                return self._opened().getconn(_ASK_AGAIN_SECONDS)
+                return pool.getconn(_ASK_AGAIN_SECONDS)
+            except PoolClosed as error:
+                raise self._not_open() from error
             except PoolTimeout as error:
                 if time.monotonic() > deadline:
                     # Says what is wrong with the server, if something is.
@@ -284,16 +290,15 @@ class Server:
                         " server what keeps them (pg_stat_activity)"
                     ) from error
 
-    def _give_back(self, connection: _Connection) -> None:
-        connection.used_at = time.monotonic()
-        self._opened().putconn(connection)
-
     def _opened(self) -> ConnectionPool[_Connection]:
         if self._pool is None:
-            raise ConfigurationError(
-                f"the store over {self.place} is not open: `async with store:` opens it"
-            )
+            raise self._not_open()
         return self._pool
+
+    def _not_open(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"the store over {self.place} is not open: `async with store:` opens it"
+        )
 
 
 def _configure(connection: Connection) -> None:

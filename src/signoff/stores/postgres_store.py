@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -14,7 +15,7 @@ from typing import Final, Self, TypeVar
 from anyio import CapacityLimiter, to_thread
 from typing_extensions import override
 
-from signoff.errors import ConfigurationError
+from signoff.errors import ConfigurationError, StoreUnavailableError
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
 from signoff.model.delivery import Delivery
@@ -120,7 +121,9 @@ class PostgresStore(Store):
         traceback: TracebackType | None,
     ) -> None:
         """Close the connections, those in use once they are free."""
-        await self._server.aclose()
+        # In a forked process they are another's, and closing them would end them there too.
+        if self._process == os.getpid():
+            await self._server.aclose()
 
     @override
     async def commit(self, changes: Changes) -> None:
@@ -140,7 +143,9 @@ class PostgresStore(Store):
 
         await self._call(make)
         if next(self._commits) % FORGET_EVERY == 0:
-            await self._call(forget_commits)
+            # This commit is made, whatever becomes of the trace of former ones.
+            with suppress(StoreUnavailableError):
+                await self._call(forget_commits)
 
     @override
     def use_clock(self, clock: Clock) -> None:
