@@ -145,7 +145,7 @@ async def a_room(path: Path, process: str, keys: Keyring) -> AsyncGenerator[Room
 async def test_one_of_fifty_decides_and_the_others_learn_who_and_when(
     tmp_path: Path, check_books: CheckBooks
 ) -> None:
-    """In each of a hundred rounds; the run's outcome is the winner's."""
+    """Reliability 4: in each of a hundred rounds; the run's outcome is the winner's."""
     path = tmp_path / "signoff.db"
     keys = Keyring.generate()
     outcomes: set[str] = set()
