@@ -109,7 +109,7 @@ def test_this_version_has_left_its_corpus() -> None:
 
 
 def test_every_run_stands_where_it_was_left(parked: Parked) -> None:
-    """Nothing moves on by being opened."""
+    """Reliability 13: nothing moves on by being opened."""
     statuses = {name: parked.run(name).status for name in parked.ids}
     assert statuses == {
         "waiting": "suspended",

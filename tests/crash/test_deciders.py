@@ -160,7 +160,7 @@ async def test_one_of_fifty_decides_and_the_others_learn_who_and_when(
     kind: str,
     request: pytest.FixtureRequest,
 ) -> None:
-    """In each of a hundred rounds; the run's outcome is the winner's."""
+    """Reliability 4: in each of a hundred rounds; the run's outcome is the winner's."""
     path = tmp_path / "signoff.db"
     place, schema, rounds = str(path), "", ROUNDS
     if kind == "postgres":

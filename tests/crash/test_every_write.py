@@ -480,7 +480,7 @@ async def test_the_scene_ends_well_when_nothing_fails(
 async def test_a_crash_at_any_write_loses_nothing_and_repeats_no_effect(
     scenes: Scenes, check_books: CheckBooks, side: Side
 ) -> None:
-    """The books are right after the crash, and another process brings everything to its end."""
+    """Reliability 1: the books are right after the crash, and another process brings everything to its end."""
     for number in count(1, scenes.stride):
         with naming(crash=side, commit=number):
             scene = scenes.make(number)
@@ -527,7 +527,7 @@ async def test_a_change_without_its_entry_would_be_found(
 async def test_a_crash_while_recovering_from_a_crash_is_recovered_from(
     scenes: Scenes, check_books: CheckBooks
 ) -> None:
-    """Two crashes one after the other, at places that are drawn from a seed."""
+    """Reliability 2: two crashes one after the other, at places that are drawn from a seed."""
     chance = random.Random(7)
     for number in range(30 // scenes.stride):
         places: list[tuple[int, Side]] = [

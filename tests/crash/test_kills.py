@@ -41,7 +41,7 @@ def harness(folder: Path, *options: str, seconds: float) -> dict[str, Any]:
 def test_thirty_kills_lose_nothing_and_repeat_no_effect(
     tmp_path: Path, check_books: CheckBooks
 ) -> None:
-    """Some in each phase, some anywhere, and one worker that is stopped past its lease and woken."""
+    """Reliability 6: some in each phase, some anywhere, and one worker that is stopped past its lease and woken."""
     report = harness(tmp_path, "--kills=30", "--freezes=1", "--seed=7", seconds=55)
 
     assert report["violations"] == []
@@ -56,7 +56,7 @@ def test_thirty_kills_lose_nothing_and_repeat_no_effect(
 def test_two_hundred_kills_lose_nothing_and_repeat_no_effect(
     tmp_path: Path, check_books: CheckBooks
 ) -> None:
-    """At least twenty in each phase."""
+    """Reliability 6: at least twenty in each phase."""
     report = harness(tmp_path, "--kills=200", "--freezes=5", "--seed=1", seconds=390)
 
     assert report["violations"] == []
@@ -66,6 +66,20 @@ def test_two_hundred_kills_lose_nothing_and_repeat_no_effect(
     assert report["in_doubt"] >= sum(
         report["kills"][phase] for phase in ("effect body", "after the effect before its record")
     )
+    check_books(tmp_path / "signoff.db")
+
+
+@pytest.mark.reliability
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", range(10, 15))
+def test_a_thousand_kills_lose_nothing_and_repeat_no_effect(
+    tmp_path: Path, check_books: CheckBooks, seed: int
+) -> None:
+    """Reliability 6: two hundred for each of five seeds."""
+    report = harness(tmp_path, "--kills=200", "--freezes=5", f"--seed={seed}", seconds=1190)
+
+    assert report["violations"] == []
+    assert sum(report["kills"].values()) == 200
     check_books(tmp_path / "signoff.db")
 
 

@@ -264,7 +264,7 @@ async def test_a_step_that_blocks_the_event_loop_keeps_its_claim(
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_process_woken_in_a_step_writes_nothing(scene: Scene) -> None:
-    """Another one has run the step meanwhile, and asked."""
+    """Reliability fault: frozen worker. Another one has run the step meanwhile, and asked."""
     run = await scene.client.flows.start(Guarded, requester="agent-7")
     async with scene.other("step") as other:
         assert await other.hear() == "step"
@@ -279,7 +279,7 @@ async def test_a_process_woken_in_a_step_writes_nothing(scene: Scene) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_process_woken_before_an_effect_does_not_start_it(scene: Scene) -> None:
-    """Another one has done it meanwhile."""
+    """Reliability fault: frozen worker. Another one has done it meanwhile."""
     run, request = await scene.ask()
     await scene.client.hitl.approve(request_id=request.request_id, reviewer=REVIEWER)
     async with scene.other("replay") as other:
@@ -295,7 +295,7 @@ async def test_a_process_woken_before_an_effect_does_not_start_it(scene: Scene) 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_process_woken_after_an_effect_writes_only_its_late_result(scene: Scene) -> None:
-    """A person was asked meanwhile what became of the call, and says so; the effect stays the only one."""
+    """Reliability fault: frozen worker. A person was asked meanwhile what became of the call, and says so; the effect stays the only one."""
     run, request = await scene.ask()
     await scene.client.hitl.approve(request_id=request.request_id, reviewer=REVIEWER)
     in_doubt = "SELECT request_id FROM requests WHERE request_id <> ?"

@@ -131,7 +131,7 @@ async def outcomes(store: SQLiteStore, commits: list[Changes]) -> list[str]:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_commit_that_fails_anywhere_is_whole_or_nothing(tmp_path: Path, when: str) -> None:
-    """At whichever statement it fails, all that is read anew is as before, or as it should be."""
+    """Reliability 1: at whichever statement it fails, all that is read anew is as before, or as it should be."""
     Fails.never()
     base = tmp_path / "base.db"
     async with SQLiteStore(base) as store:
@@ -267,7 +267,7 @@ async def test_a_connection_that_cannot_be_closed_is_dropped(failing: SQLiteStor
 
 
 async def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:
-    """Nothing of the commit is there; with room again, it is made."""
+    """Reliability fault: full disk. Nothing of the commit is there; with room again, it is made."""
     async with SQLiteStore(tmp_path / "signoff.db") as store:
         await store.commit(writing(a_request()))
         await writer_of(store).call(_limit_pages_to(1))
@@ -292,7 +292,7 @@ def _limit_pages_to(number: int) -> Callable[[sqlite3.Connection], None]:
 
 
 async def test_a_file_that_stays_locked_is_said_to_be_locked(tmp_path: Path) -> None:
-    """Beyond `busy_timeout`; once the other program is done, the commit is made."""
+    """Reliability fault: locked. Beyond `busy_timeout`; once the other program is done, the commit is made."""
     async with SQLiteStore(tmp_path / "signoff.db", busy_timeout=SOON) as store:
         with raw(store.location) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -346,7 +346,7 @@ async def test_a_file_that_is_not_there_any_more_is_not_written(
 
 
 async def test_a_damaged_page_is_said_to_be_damaged(tmp_path: Path) -> None:
-    """What lies on other pages is still read."""
+    """Reliability fault: corrupted page. What lies on other pages is still read."""
     path = tmp_path / "signoff.db"
     async with SQLiteStore(path) as store:
         await store.commit(FIRST)

@@ -60,7 +60,7 @@ def in_a_process(name: str, path: Path) -> dict[str, object]:
 
 
 def test_every_acknowledged_commit_survives_a_kill(path: Path) -> None:
-    """Forty writers are killed while they commit; each commit is there whole, and none is missing."""
+    """Reliability 5: forty writers are killed while they commit; each commit is there whole, and none is missing."""
     found = in_a_process("kill_writers", path)
 
     assert found["missing"] == []
@@ -71,7 +71,7 @@ def test_every_acknowledged_commit_survives_a_kill(path: Path) -> None:
 
 
 def test_a_process_that_dies_at_any_statement_leaves_all_or_nothing(path: Path) -> None:
-    """Before each statement of a commit in turn: nothing of it is there, until it all is."""
+    """Reliability 7: before each statement of a commit in turn: nothing of it is there, until it all is."""
     found = in_a_process("die_at_each_statement", path)
 
     states = found["states"]
@@ -109,7 +109,7 @@ def test_a_store_is_not_used_after_a_fork(path: Path) -> None:
 
 
 def test_a_read_only_file_is_said_to_be_read_only(path: Path) -> None:
-    """For a user who may read it but not write it, or not its folder; made writable, it is opened."""
+    """Reliability fault: read-only file. For a user who may read it but not write it, or not its folder; made writable, it is opened."""
     found = in_a_process("open_read_only", path)
 
     for what in ("file", "folder"):
@@ -118,7 +118,7 @@ def test_a_read_only_file_is_said_to_be_read_only(path: Path) -> None:
 
 
 def test_a_file_that_may_not_grow_loses_nothing(path: Path) -> None:
-    """At the system's limit commits fail, and are made once the limit is raised."""
+    """Reliability fault: full disk. At the system's limit commits fail, and are made once the limit is raised."""
     found = in_a_process("meet_a_limit", path)
 
     assert found == {"failed": True, "lost": [], "made after": True, "integrity": "ok"}

@@ -1,0 +1,77 @@
+"""Each of the fourteen reliability tests exists, and so does one for each fault, by its number or name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+NUMBERED = {
+    1: "a crash at every write of the store, and at every statement below it",
+    2: "a crash while recovering from a crash",
+    3: "every store beside a model",
+    4: "answers from many threads and processes have an order",
+    5: "a writer that is killed loses no acknowledged commit",
+    6: "workers that are killed lose nothing and repeat nothing",
+    7: "processes that die at exact points",
+    9: "races in either order",
+    10: "a clock that jumps",
+    11: "answers that come twice, late, or in another order",
+    12: "workers in an order that a seed draws",
+    13: "databases of older versions",
+    14: "many parked runs",
+}
+"""Number 8 restarts a database server: it belongs to the stores that have one."""
+
+FAULTS = (
+    "full disk",
+    "read-only file",
+    "locked",
+    "corrupted page",
+    "reset in mid-commit",
+    "frozen worker",
+)
+
+MARK = re.compile(r"Reliability (?:(?P<numbers>\d+(?:, \d+)*)|fault): (?P<rest>.*)")
+
+
+def marked() -> Iterator[tuple[str, str, str]]:
+    """Yield the numbers of each test that is marked, what follows them, and its name."""
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found = MARK.match(ast.get_docstring(node) or "")
+                if found is not None and node.name.startswith("test_"):
+                    yield found["numbers"] or "", found["rest"], f"{path.stem}::{node.name}"
+
+
+def by_number() -> dict[int, list[str]]:
+    """Return the tests of each number."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for numbers, _, name in marked():
+        for number in filter(None, numbers.split(", ")):
+            found[int(number)].append(name)
+    return found
+
+
+@pytest.mark.parametrize("number", NUMBERED, ids=NUMBERED.get)
+def test_each_number_has_a_test(number: int) -> None:
+    """A docstring that begins with `Reliability 7:` says which one it is."""
+    assert by_number()[number]
+
+
+def test_no_test_has_another_number() -> None:
+    """Or a slip of the pen would hide a test."""
+    assert set(by_number()) <= set(NUMBERED) | {8}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_has_a_test(fault: str) -> None:
+    """A docstring that begins with `Reliability fault: full disk.` says which one it is."""
+    assert [name for numbers, rest, name in marked() if not numbers and rest.startswith(fault)]
