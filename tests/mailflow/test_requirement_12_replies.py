@@ -300,8 +300,9 @@ def shapes(folder: str) -> list[Shape]:
 
 TUNED: Final = shapes("tuned")
 HELD_OUT: Final = shapes("held_out")
-EVERY: Final = [*TUNED, *HELD_OUT]
-FROZEN: Final = "4f811ac9d15a9b45"
+UNSEEN: Final = shapes("unseen")
+EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN]
+FROZEN: Final = {"held_out": "4f811ac9d15a9b45", "unseen": "5fef9c20cdb769b2"}
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
 
@@ -422,7 +423,7 @@ def test_there_are_enough_shapes_and_a_third_of_them_was_held_out() -> None:
     families = ("Gmail", "Outlook", "Exchange", "Apple Mail", "iOS", "Thunderbird", "Yahoo")
 
     assert len(EVERY) >= 200
-    assert 3 * len(HELD_OUT) >= len(EVERY)
+    assert 3 * len([*HELD_OUT, *UNSEEN]) >= len(EVERY)
     assert len({shape.data["language"] for shape in TUNED}) >= 10
     assert {"en", "de", "fr", "es", "it", "pt", "nl", "pl", "ja", "zh"} <= {
         shape.data["language"] for shape in HELD_OUT
@@ -430,11 +431,12 @@ def test_there_are_enough_shapes_and_a_third_of_them_was_held_out() -> None:
     assert [family for family in families if family not in clients] == []
 
 
-def test_the_held_out_shapes_are_those_of_the_first_score() -> None:
+@pytest.mark.parametrize("folder", FROZEN)
+def test_the_held_out_shapes_are_those_of_the_first_score(folder: str) -> None:
     """Requirement 12: nobody changed them since they were written."""
-    content = "".join(shape.path.name + shape.path.read_text("utf-8") for shape in HELD_OUT)
+    content = "".join(shape.path.name + shape.path.read_text("utf-8") for shape in shapes(folder))
 
-    assert hashlib.sha256(content.encode()).hexdigest()[:16] == FROZEN
+    assert hashlib.sha256(content.encode()).hexdigest()[:16] == FROZEN[folder]
 
 
 @pytest.mark.parametrize("shape", TUNED, ids=by_name)
@@ -447,17 +449,18 @@ def test_what_the_reviewer_wrote_is_found(question: Question, shape: Shape) -> N
     assert all(line in remaining for line in shape.words.split("\n"))
 
 
+@pytest.mark.parametrize("held_out", [HELD_OUT, UNSEEN], ids=FROZEN)
 def test_the_first_line_is_right_in_ninety_seven_of_a_hundred_held_out_shapes(
-    question: Question,
+    question: Question, held_out: list[Shape]
 ) -> None:
     """Requirement 12: measured on mails that nothing was tuned on."""
     wrong = [
         shape.name
-        for shape in HELD_OUT
+        for shape in held_out
         if question.heard(shape, shape.words).first.strip() != shape.first
     ]
 
-    assert len(wrong) <= 0.03 * len(HELD_OUT), wrong
+    assert len(wrong) <= 0.03 * len(held_out), wrong
 
 
 @pytest.mark.parametrize("shape", EVERY, ids=by_name)
@@ -495,14 +498,15 @@ async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Fl
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_held_out_replies_approve_by_the_whole_way() -> None:
+@pytest.mark.parametrize("held_out", [HELD_OUT, UNSEEN], ids=FROZEN)
+async def test_held_out_replies_approve_by_the_whole_way(held_out: list[Shape]) -> None:
     """Requirement 12: a request for each held-out shape, and `Approved` in each reply."""
     async with serving() as (client, mail):
-        for _ in HELD_OUT:
+        for _ in held_out:
             await client.flows.start(Labelled, requester="agent-7")
         await client.drain()
-        for number, (shape, asked) in enumerate(zip(HELD_OUT, list(mail.sent), strict=True)):
+        for number, (shape, asked) in enumerate(zip(held_out, list(mail.sent), strict=True)):
             mail.receive(shape.raw(asked, "Approved", number=number))
         await client.drain()
 
-        assert (await client.hitl.get_stats()).approved == len(HELD_OUT)
+        assert (await client.hitl.get_stats()).approved == len(held_out)
