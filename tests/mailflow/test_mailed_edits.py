@@ -100,6 +100,14 @@ def prefilled(mail: EmailMessage) -> str:
     return parse_qs(urlsplit(link).query)["body"][0].replace("\r\n", "\n")
 
 
+def bare(asked: EmailMessage, text: str) -> bytes:
+    """Return a reply that quotes nothing."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Message-ID"] = CFO, str(asked["Reply-To"]), "<1@acme.example>"
+    mail.set_content(text)
+    return mail.as_bytes()
+
+
 def section(mail: EmailMessage, title: str) -> list[str]:
     """Return the lines of a section of a mail."""
     lines = text_of(mail).split("\n")
@@ -283,6 +291,67 @@ async def test_an_edit_by_mail_needs_what_any_answer_by_mail_needs(desk: Desk) -
 
     assert request.status == "pending"
     assert "does not prove well enough" in " ".join(text_of(desk.mail.sent[-1]).split())
+
+
+async def test_a_change_that_stands_in_our_own_mail_is_not_passed_over(desk: Desk) -> None:
+    """The agent may have written it there, so that it is taken for quoted; the other one is not."""
+    note = "They say\nvendor = Nordwind Handels GmbH\nbut we know better"
+    payload = {"vendor": "Acme Ltd", "amount": 1200, "note": note}
+    await desk.client.hitl.request("Fine?", payload=payload, assignees=[CFO])
+    await desk.client.drain()
+
+    request = await desk.hear("approved with changes\nvendor = Nordwind Handels GmbH\namount = 900")
+
+    assert request.status == "pending"
+    said = " ".join(text_of(desk.mail.sent[-1]).split())
+    assert "Nobody can tell whether this line is yours or a part of our mail: vendor =" in said
+    request = await desk.hear("approved with changes\nvendor = Nordwind\namount = 900")
+    assert request.payload == {"vendor": "Nordwind", "amount": 900, "note": note}
+
+
+async def test_a_change_in_words_that_look_like_an_attribution_is_not_passed_over(
+    desk: Desk,
+) -> None:
+    """A day, and the name in our From: so clients begin what they quote."""
+    payload = {"amount": 1200, "due": "2026-03-15", "vendor": "Acme"}
+    await desk.client.hitl.request("Fine?", payload=payload, assignees=[CFO])
+    await desk.client.drain()
+    asked = desk.mail.sent[-1]
+    lines = "approved with changes\namount = 900\ndue = 2026-04-01\nvendor = Approvals Ltd"
+    desk.mail.receive(bare(asked, lines))
+    await desk.client.drain()
+
+    (request,) = await desk.client.hitl.list_requests()
+    assert request.status == "pending"
+    assert "Nobody can tell whether this line" in " ".join(text_of(desk.mail.sent[-1]).split())
+
+
+@pytest.mark.parametrize(
+    ("rich", "paid"),
+    [
+        ("<p>vendor&nbsp;= Nordwind</p><p>amount = <b>900</b></p>", [("Nordwind", 900)]),
+        ("<s>vendor = Nordwind</s><br>amount = 900", []),
+        ("<div style='display:none'>vendor = Nordwind</div>amount = 900", []),
+        ("vendor = Acme<br>amount = 900", []),
+        ("vendor = Nordwind<br>amount = 900<br>urgent = true", []),
+    ],
+)
+async def test_plain_text_and_html_have_to_hold_the_same_changes(
+    desk: Desk, rich: str, paid: list[tuple[str, int]]
+) -> None:
+    """What was struck out, or what is seen only in one of them, does not run."""
+    asked = await desk.ask()
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Message-ID"] = CFO, str(asked["Reply-To"]), "<1@acme.example>"
+    mail.set_content("approved with changes\nvendor = Nordwind\namount = 900\n")
+    mail.add_alternative(f"<div>approved with changes</div>{rich}", subtype="html")
+    desk.mail.receive(mail.as_bytes())
+    await desk.client.drain()
+
+    assert [(one["vendor"], one["amount"]) for one in PAID] == paid
+    said = " ".join(text_of(desk.mail.sent[-1]).split())
+    differs = "The HTML of your mail does not hold the same changes as its plain text."
+    assert (differs in said) is not bool(paid)
 
 
 async def test_a_step_gets_the_changed_output() -> None:

@@ -23,6 +23,7 @@ from signoff.rules.written_edits import (
     Scalar,
     Written,
     announces_changes,
+    changes_among,
     label_with_changes,
     read_changes,
     scalars,
@@ -110,17 +111,32 @@ def edit_in(reply: Reply, request: Request, codec: Codec) -> MailedEdit | None:
     words = written.feedback or APPROVED_WITH_CHANGES
     return MailedEdit(
         answer=answer if answer.kind == "ambiguous" else replace(answer, feedback=words),
-        why=_why_not(written, text, codec),
+        why=_why_unclear(reply, request) or _why_not(written, text, codec),
         payload_json=text,
         payload_digest=digest(text),
         changes=_noted(written.edit.changes),
     )
 
 
+def _why_unclear(reply: Reply, request: Request) -> str:
+    """Return in a sentence why nobody can tell which changes are meant; empty if it is clear."""
+    tree, fixed = request.payload_tree, request.hidden
+    for line in changes_among(tree, reply.left_out, fixed=fixed):
+        return f"Nobody can tell whether this line is yours or a part of our mail: {_cut(line)}."
+    here = changes_among(tree, reply.lines, fixed=fixed)
+    if reply.elsewhere and changes_among(tree, reply.elsewhere, fixed=fixed) != here:
+        return "The HTML of your mail does not hold the same changes as its plain text."
+    return ""
+
+
+def _cut(text: str) -> str:
+    return uncramped(short(text, _FIELD_LENGTH))
+
+
 def _why_not(written: Written, text: str, codec: Codec) -> str:
     """Return in a sentence why changes are not accepted; empty if they are."""
     for problem in written.problems:
-        return f"{uncramped(short(problem.field, _FIELD_LENGTH))} {problem.why}."
+        return f"{_cut(problem.field)} {problem.why}."
     try:
         codec.load(text, path="payload")
     except CodecError as error:
