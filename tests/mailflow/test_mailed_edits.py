@@ -239,15 +239,39 @@ async def test_each_wrong_edit_is_explained_but_never_more_than_five(desk: Desk)
     assert request.status == "approved"
 
 
-async def test_such_lines_are_read_below_that_first_line_only(desk: Desk) -> None:
-    """Below another answer they are words, as all else."""
+@pytest.mark.parametrize("first", ["approved", "Accept!", "Approved. As agreed:"])
+async def test_a_plain_approval_above_another_value_approves_nothing(
+    desk: Desk, first: str
+) -> None:
+    """Who writes that means the other value, and not the one that was proposed."""
     await desk.ask()
 
-    request = await desk.hear("approved\namount = 1.00")
+    request = await desk.hear(f"{first}\namount = 1.00")
 
-    assert request.status == "approved"
-    assert request.feedback == "amount = 1.00"
-    assert PAID[0]["amount"] == Decimal("1200.00")
+    assert (request.status, PAID) == ("pending", [])
+    said = " ".join(text_of(desk.mail.sent[-1]).split())
+    assert "Its first line approves without changes, and below it stands: amount = 1.00." in said
+    assert 'Write "approved with changes" on the first line' in said
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("approved\namount = 1200.00", "approved"),
+        ("approved\nprice = 1.00", "approved"),
+        ("approved\nThe amount: 1.00", "approved"),
+        ("rejected\namount = 1.00 would do", "rejected"),
+    ],
+)
+async def test_other_words_below_an_answer_are_words(desk: Desk, text: str, status: str) -> None:
+    """Also a value as it is, another name, and any value below a refusal."""
+    await desk.ask()
+
+    request = await desk.hear(text)
+
+    assert request.status == status
+    assert request.feedback == text.partition("\n")[2]
+    assert [one["amount"] for one in PAID] == [Decimal("1200.00")][: status == "approved"]
 
 
 async def test_the_line_alone_is_a_comment_where_nothing_may_be_changed(desk: Desk) -> None:

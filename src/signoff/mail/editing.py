@@ -97,14 +97,19 @@ def edit_in(reply: Reply, request: Request, codec: Codec) -> MailedEdit | None:
     """
     Return what a reply that approves with changes comes to; `None` for any other reply.
 
+    One that approves without them and gives a value all the same does not say which it means,
+    and is not accepted either.
+
     Args:
         reply: What the reviewer wrote.
         request: The request.
         codec: Which reads the payload: what it cannot read is not accepted.
     """
-    offer = offer_of(request) if announces_changes(reply.first) else None
+    offer = offer_of(request)
     if offer is None:
         return None
+    if not announces_changes(reply.first):
+        return _unannounced(reply, request, offer)
     written = read_changes(request.payload_tree, reply.lines[1:], fixed=request.hidden)
     text = json.dumps(written.edit.tree, ensure_ascii=False, separators=(",", ":"))
     answer = read_answer(offer.label, written.feedback, request.choices, risk=request.risk)
@@ -115,6 +120,21 @@ def edit_in(reply: Reply, request: Request, codec: Codec) -> MailedEdit | None:
         payload_json=text,
         payload_digest=digest(text),
         changes=_noted(written.edit.changes),
+    )
+
+
+def _unannounced(reply: Reply, request: Request, offer: Offer) -> MailedEdit | None:
+    answer = read_answer(reply.first, reply.rest, request.choices, risk=request.risk)
+    given = changes_among(request.payload_tree, reply.lines[1:], fixed=request.hidden)
+    if answer.outcome != offer.label or not given:
+        return None
+    return MailedEdit(
+        answer=answer,
+        why=f"Its first line approves without changes, and below it stands: {_cut(given[0])}."
+        f' Write "{APPROVED_WITH_CHANGES}" on the first line, or leave the other out.',
+        payload_json=request.payload_json,
+        payload_digest=request.payload_digest,
+        changes=[],
     )
 
 
