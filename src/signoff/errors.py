@@ -327,7 +327,10 @@ class ApprovalExpired(ApprovalError):  # noqa: N818 - a fixed public name
 
 class ApprovalCancelled(ApprovalError):  # noqa: N818 - a fixed public name
     """
-    Raised by a gated call whose request was cancelled, or that was abandoned when its end was in doubt.
+    Raised by a gated call that ended without an approval that counts.
+
+    Its request was cancelled; or it was abandoned when its end was in doubt; or its reviewer
+    changed the arguments into some that the reviewer could not have approved.
 
     Attributes:
         reason: Why it was cancelled.

@@ -16,7 +16,14 @@ import anyio
 
 from signoff.claims import Held, Keeper
 from signoff.desk import Desk
-from signoff.errors import DecisionError, DrainLimit, InboxError, SealInvalidError, StoreError
+from signoff.errors import (
+    DecisionError,
+    DrainLimit,
+    InboxError,
+    NotFoundError,
+    SealInvalidError,
+    StoreError,
+)
 from signoff.flows.executor import Executor
 from signoff.model.changes import Changes, Task
 from signoff.outbox import Outbox
@@ -301,9 +308,10 @@ class Worker:
         tries = self._tries.get(message.uid, 0) + 1
         try:
             ours = await self._replies.handle(message, inbox)
-        except StoreError:
-            raise
-        except Exception:  # noqa: BLE001 - whatever a message does, the next ones are read
+        except Exception as error:
+            # A record that is gone is no failure of the store: it would hold up all the others.
+            if isinstance(error, StoreError) and not isinstance(error, NotFoundError):
+                raise
             _log.exception("a message in %s could not be handled (try %s)", inbox.name, tries)
             if tries < _TRIES:
                 self._tries[message.uid] = tries

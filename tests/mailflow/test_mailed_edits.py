@@ -100,6 +100,14 @@ def prefilled(mail: EmailMessage) -> str:
     return parse_qs(urlsplit(link).query)["body"][0].replace("\r\n", "\n")
 
 
+def bare(asked: EmailMessage, text: str) -> bytes:
+    """Return a reply that quotes nothing."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Message-ID"] = CFO, str(asked["Reply-To"]), "<1@acme.example>"
+    mail.set_content(text)
+    return mail.as_bytes()
+
+
 def section(mail: EmailMessage, title: str) -> list[str]:
     """Return the lines of a section of a mail."""
     lines = text_of(mail).split("\n")
@@ -231,15 +239,39 @@ async def test_each_wrong_edit_is_explained_but_never_more_than_five(desk: Desk)
     assert request.status == "approved"
 
 
-async def test_such_lines_are_read_below_that_first_line_only(desk: Desk) -> None:
-    """Below another answer they are words, as all else."""
+@pytest.mark.parametrize("first", ["approved", "Accept!", "Approved. As agreed:"])
+async def test_a_plain_approval_above_another_value_approves_nothing(
+    desk: Desk, first: str
+) -> None:
+    """Who writes that means the other value, and not the one that was proposed."""
     await desk.ask()
 
-    request = await desk.hear("approved\namount = 1.00")
+    request = await desk.hear(f"{first}\namount = 1.00")
 
-    assert request.status == "approved"
-    assert request.feedback == "amount = 1.00"
-    assert PAID[0]["amount"] == Decimal("1200.00")
+    assert (request.status, PAID) == ("pending", [])
+    said = " ".join(text_of(desk.mail.sent[-1]).split())
+    assert "Its first line approves without changes, and below it stands: amount = 1.00." in said
+    assert 'Write "approved with changes" on the first line' in said
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("approved\namount = 1200.00", "approved"),
+        ("approved\nprice = 1.00", "approved"),
+        ("approved\nThe amount: 1.00", "approved"),
+        ("rejected\namount = 1.00 would do", "rejected"),
+    ],
+)
+async def test_other_words_below_an_answer_are_words(desk: Desk, text: str, status: str) -> None:
+    """Also a value as it is, another name, and any value below a refusal."""
+    await desk.ask()
+
+    request = await desk.hear(text)
+
+    assert request.status == status
+    assert request.feedback == text.partition("\n")[2]
+    assert [one["amount"] for one in PAID] == [Decimal("1200.00")][: status == "approved"]
 
 
 async def test_the_line_alone_is_a_comment_where_nothing_may_be_changed(desk: Desk) -> None:
@@ -283,6 +315,67 @@ async def test_an_edit_by_mail_needs_what_any_answer_by_mail_needs(desk: Desk) -
 
     assert request.status == "pending"
     assert "does not prove well enough" in " ".join(text_of(desk.mail.sent[-1]).split())
+
+
+async def test_a_change_that_stands_in_our_own_mail_is_not_passed_over(desk: Desk) -> None:
+    """The agent may have written it there, so that it is taken for quoted; the other one is not."""
+    note = "They say\nvendor = Nordwind Handels GmbH\nbut we know better"
+    payload = {"vendor": "Acme Ltd", "amount": 1200, "note": note}
+    await desk.client.hitl.request("Fine?", payload=payload, assignees=[CFO])
+    await desk.client.drain()
+
+    request = await desk.hear("approved with changes\nvendor = Nordwind Handels GmbH\namount = 900")
+
+    assert request.status == "pending"
+    said = " ".join(text_of(desk.mail.sent[-1]).split())
+    assert "Nobody can tell whether this line is yours or a part of our mail: vendor =" in said
+    request = await desk.hear("approved with changes\nvendor = Nordwind\namount = 900")
+    assert request.payload == {"vendor": "Nordwind", "amount": 900, "note": note}
+
+
+async def test_a_change_in_words_that_look_like_an_attribution_is_not_passed_over(
+    desk: Desk,
+) -> None:
+    """A day, and the name in our From: so clients begin what they quote."""
+    payload = {"amount": 1200, "due": "2026-03-15", "vendor": "Acme"}
+    await desk.client.hitl.request("Fine?", payload=payload, assignees=[CFO])
+    await desk.client.drain()
+    asked = desk.mail.sent[-1]
+    lines = "approved with changes\namount = 900\ndue = 2026-04-01\nvendor = Approvals Ltd"
+    desk.mail.receive(bare(asked, lines))
+    await desk.client.drain()
+
+    (request,) = await desk.client.hitl.list_requests()
+    assert request.status == "pending"
+    assert "Nobody can tell whether this line" in " ".join(text_of(desk.mail.sent[-1]).split())
+
+
+@pytest.mark.parametrize(
+    ("rich", "paid"),
+    [
+        ("<p>vendor&nbsp;= Nordwind</p><p>amount = <b>900</b></p>", [("Nordwind", 900)]),
+        ("<s>vendor = Nordwind</s><br>amount = 900", []),
+        ("<div style='display:none'>vendor = Nordwind</div>amount = 900", []),
+        ("vendor = Acme<br>amount = 900", []),
+        ("vendor = Nordwind<br>amount = 900<br>urgent = true", []),
+    ],
+)
+async def test_plain_text_and_html_have_to_hold_the_same_changes(
+    desk: Desk, rich: str, paid: list[tuple[str, int]]
+) -> None:
+    """What was struck out, or what is seen only in one of them, does not run."""
+    asked = await desk.ask()
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Message-ID"] = CFO, str(asked["Reply-To"]), "<1@acme.example>"
+    mail.set_content("approved with changes\nvendor = Nordwind\namount = 900\n")
+    mail.add_alternative(f"<div>approved with changes</div>{rich}", subtype="html")
+    desk.mail.receive(mail.as_bytes())
+    await desk.client.drain()
+
+    assert [(one["vendor"], one["amount"]) for one in PAID] == paid
+    said = " ".join(text_of(desk.mail.sent[-1]).split())
+    differs = "The HTML of your mail does not hold the same changes as its plain text."
+    assert (differs in said) is not bool(paid)
 
 
 async def test_a_step_gets_the_changed_output() -> None:

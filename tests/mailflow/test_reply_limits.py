@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from typing_extensions import override
@@ -23,7 +25,7 @@ from signoff.replies import ANSWERS_PER_REQUEST
 from signoff.rules.digest import digest
 from signoff.security.keyring import Keyring
 from signoff.security.request_seals import with_core_seal
-from signoff.stores import MemoryStore
+from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import ManualClock, MemoryMail
 
 REVIEWER = "brand@acme.example"
@@ -479,6 +481,28 @@ async def test_a_poisonous_message_is_set_aside_and_the_next_ones_are_read(
     ended = await desk.client.hitl.list_requests()
     assert sorted(request.status for request in ended) == ["approved", "pending", "pending"]
     assert len(desk.refusals) == 1
+
+
+async def test_an_answer_to_a_request_that_is_gone_holds_up_no_other(tmp_path: Path) -> None:
+    """One deleted row is a matter of that one request: its answer is put away for a person."""
+    path, mail = tmp_path / "signoff.db", MemoryMail()
+    async with Client(
+        SQLiteStore(path), notifiers=[mail], inbox=mail, clock=ManualClock()
+    ) as client:
+        for _ in range(2):
+            await client.flows.start(Review)
+            await client.drain()
+        requests = await client.hitl.list_requests()
+        gone, other = [_request_of(asked, requests) for asked in mail.sent]
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("DELETE FROM requests WHERE request_id = ?", [gone.request_id])
+        for asked in list(mail.sent):
+            mail.reply(asked, "approved")
+        for _ in range(3):
+            await client.drain()
+
+        assert (await client.hitl.get_request(other.request_id)).status == "approved"
+        assert (mail.failed, mail.put_away) == (["1"], ["2"])
 
 
 def _request_of(mail: EmailMessage, page: Sequence[Request]) -> Request:

@@ -16,6 +16,7 @@ from signoff.rules.written_edits import (
     MAX_VALUE_CHARS,
     Scalar,
     announces_changes,
+    changes_among,
     label_with_changes,
     read_changes,
     scalars,
@@ -326,3 +327,19 @@ def test_changes_give_the_only_label_that_approves(
 
     assert label_with_changes(made, risk="low") == label
     assert label_with_changes(made, risk="high") == label
+
+
+def test_lines_that_would_change_a_value_are_told_from_others() -> None:
+    """Fit or not; one that says the value as it is, is none, nor is one of another name."""
+    lines = [
+        "amount = 900",
+        " Vendor \u00a0=  x  y ",
+        "count = many",
+        "urgent = false",
+        "price = 1",
+        "amount: 900",
+        "| amount = 1",
+        "",
+    ]
+    assert changes_among(PAYMENT, lines) == ("amount = 900", "Vendor = x y", "count = many")
+    assert changes_among(PAYMENT, lines, fixed=["amount", "count"]) == ("Vendor = x y",)

@@ -116,19 +116,7 @@ def call_request(
     """
     spec = call.spec
     merged = spec.policy.over(policy)
-    try:
-        risk = _RISK.validate_python(_computed(call, "risk") or merged.risk or "medium")
-        computed = _ADDRESSES.validate_python(_computed(call, "assignees"))
-    except ValidationError as error:
-        raise _wrong_option(spec, error) from error
-    refuse_critical(risk)
-    assignees = assignees_for(
-        fixed=() if callable(spec.assignees) else computed,
-        computed=computed if callable(spec.assignees) else (),
-        policy=merged,
-        risk=risk,
-        requester=run.requester,
-    )
+    risk, assignees = governed(call, policy=merged, requester=run.requester)
     draft = _draft(
         run=run,
         kind="call",
@@ -151,6 +139,32 @@ def call_request(
         return Request.model_validate({**dict(draft), **fields})
     except ValidationError as error:
         raise _wrong_option(spec, error) from error
+
+
+def governed(
+    call: GateCall, *, policy: Policy, requester: str | None
+) -> tuple[Risk, tuple[str, ...]]:
+    """
+    Return the risk of a call and who is asked, as its arguments and the merged policy say.
+
+    Raises:
+        ConfigurationError: Nobody may be asked, the risk is critical, or an option came out wrong.
+    """
+    spec = call.spec
+    try:
+        risk = _RISK.validate_python(_computed(call, "risk") or policy.risk or "medium")
+        computed = _ADDRESSES.validate_python(_computed(call, "assignees"))
+    except ValidationError as error:
+        raise _wrong_option(spec, error) from error
+    refuse_critical(risk)
+    assignees = assignees_for(
+        fixed=() if callable(spec.assignees) else computed,
+        computed=computed if callable(spec.assignees) else (),
+        policy=policy,
+        risk=risk,
+        requester=requester,
+    )
+    return risk, assignees
 
 
 def feedback_request(

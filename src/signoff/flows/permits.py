@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -14,13 +15,14 @@ from signoff.errors import (
     SealInvalidError,
 )
 from signoff.flows.calls import WAITS, Answer, Calls, Permit, Settled, call_key
-from signoff.flows.drafts import hidden_place
+from signoff.flows.drafts import governed, hidden_place
 from signoff.flows.failures import recorded
 from signoff.model.decision import Resolution
 from signoff.model.gate import GateCall
 from signoff.model.request import Request
 from signoff.model.run import Call
 from signoff.model.values import Tree
+from signoff.rules.authority import objection
 from signoff.rules.deadlines import may_start
 from signoff.security.hidden import decrypt
 
@@ -51,7 +53,12 @@ async def decided(calls: Calls, call: GateCall, found: Call, request: Request) -
         return WAITS
     now = await calls.session.now()
     if end.status == "approved" and may_start(request, now):
-        return permit(calls, call, found, request)
+        granted = permit(calls, call, found, request)
+        why = _objection_to_changes(call, granted, request) if end.edited else ""
+        if not why:
+            return granted
+        error = ApprovalCancelled(request.request_id, reason=f"changed beyond authority: {why}")
+        return await refused(calls, found, error)
     return await refused(calls, found, _refusal(request, end))
 
 
@@ -86,6 +93,27 @@ def permit(calls: Calls, call: GateCall, found: Call, request: Request) -> Permi
             f" ({', '.join(spec.signature.parameters)}) by now; ask anew"
         )
     return Permit(key=call_key(found), arguments=arguments)
+
+
+def _objection_to_changes(call: GateCall, granted: Permit, request: Request) -> str:
+    """
+    Return why who changed the arguments may not approve them as they are now; empty if they may.
+
+    Risk and assignees may be computed from the arguments, and were from those that were proposed.
+    """
+    arguments = {name: granted.arguments[name] for name in call.arguments}
+    changed = replace(call, arguments=arguments)
+    policy, requester, vote = request.policy, request.requester, request.decisions[-1]
+    try:
+        risk, assignees = governed(changed, policy=policy, requester=requester)
+        if assignees == governed(call, policy=policy, requester=requester)[1]:
+            # Others may have been asked since.
+            assignees = request.assignees
+    except ConfigurationError as error:
+        return str(error)
+    anew = request.model_copy(update={"risk": risk, "assignees": assignees})
+    reviewer = None if vote.proof == "none" else vote.reviewer
+    return objection(anew, reviewer=reviewer, channel=vote.channel, proof=vote.proof) or ""
 
 
 def lapsed(request: Request, end: Resolution) -> ApprovalExpired:

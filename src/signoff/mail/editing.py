@@ -23,6 +23,7 @@ from signoff.rules.written_edits import (
     Scalar,
     Written,
     announces_changes,
+    changes_among,
     label_with_changes,
     read_changes,
     scalars,
@@ -96,31 +97,66 @@ def edit_in(reply: Reply, request: Request, codec: Codec) -> MailedEdit | None:
     """
     Return what a reply that approves with changes comes to; `None` for any other reply.
 
+    One that approves without them and gives a value all the same does not say which it means,
+    and is not accepted either.
+
     Args:
         reply: What the reviewer wrote.
         request: The request.
         codec: Which reads the payload: what it cannot read is not accepted.
     """
-    offer = offer_of(request) if announces_changes(reply.first) else None
+    offer = offer_of(request)
     if offer is None:
         return None
+    if not announces_changes(reply.first):
+        return _unannounced(reply, request, offer)
     written = read_changes(request.payload_tree, reply.lines[1:], fixed=request.hidden)
     text = json.dumps(written.edit.tree, ensure_ascii=False, separators=(",", ":"))
     answer = read_answer(offer.label, written.feedback, request.choices, risk=request.risk)
     words = written.feedback or APPROVED_WITH_CHANGES
     return MailedEdit(
         answer=answer if answer.kind == "ambiguous" else replace(answer, feedback=words),
-        why=_why_not(written, text, codec),
+        why=_why_unclear(reply, request) or _why_not(written, text, codec),
         payload_json=text,
         payload_digest=digest(text),
         changes=_noted(written.edit.changes),
     )
 
 
+def _unannounced(reply: Reply, request: Request, offer: Offer) -> MailedEdit | None:
+    answer = read_answer(reply.first, reply.rest, request.choices, risk=request.risk)
+    given = changes_among(request.payload_tree, reply.lines[1:], fixed=request.hidden)
+    if answer.outcome != offer.label or not given:
+        return None
+    return MailedEdit(
+        answer=answer,
+        why=f"Its first line approves without changes, and below it stands: {_cut(given[0])}."
+        f' Write "{APPROVED_WITH_CHANGES}" on the first line, or leave the other out.',
+        payload_json=request.payload_json,
+        payload_digest=request.payload_digest,
+        changes=[],
+    )
+
+
+def _why_unclear(reply: Reply, request: Request) -> str:
+    """Return in a sentence why nobody can tell which changes are meant; empty if it is clear."""
+    tree, fixed = request.payload_tree, request.hidden
+    for line in changes_among(tree, reply.left_out, fixed=fixed):
+        return f"Nobody can tell whether this line is yours or a part of our mail: {_cut(line)}."
+    here = changes_among(tree, reply.lines, fixed=fixed)
+    if reply.elsewhere and changes_among(tree, reply.elsewhere, fixed=fixed) != here:
+        return "The HTML of your mail does not hold the same changes as its plain text."
+    return ""
+
+
+def _cut(text: str) -> str:
+    return uncramped(short(text, _FIELD_LENGTH))
+
+
 def _why_not(written: Written, text: str, codec: Codec) -> str:
     """Return in a sentence why changes are not accepted; empty if they are."""
     for problem in written.problems:
-        return f"{uncramped(short(problem.field, _FIELD_LENGTH))} {problem.why}."
+        return f"{_cut(problem.field)} {problem.why}."
     try:
         codec.load(text, path="payload")
     except CodecError as error:

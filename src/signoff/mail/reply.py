@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise, takewhile
 from typing import Final
 
@@ -94,9 +94,15 @@ class Reply:
 
     Attributes:
         lines: The lines, without blank ones at the ends; none if nothing was written.
+        left_out: Unquoted lines among them that were taken for somebody else's. Most are, and
+            whoever looks for more than an answer must not pass over them.
+        elsewhere: The lines as the mail's other form has them, of plain text and HTML; none if
+            it has one form.
     """
 
     lines: tuple[str, ...]
+    left_out: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    elsewhere: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def first(self) -> str:
@@ -135,13 +141,18 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
     other = _read(rich, sent, author)
     if not other.lines:
         return other
-    return max(reply, other, key=lambda one: len(_squeezed(one.first)))
+    if len(_squeezed(other.first)) > len(_squeezed(reply.first)):
+        reply, other = other, reply
+    return replace(reply, left_out=(*reply.left_out, *other.left_out), elsewhere=other.lines)
 
 
 def _read(text: str, sent: SentContext, author: str) -> Reply:
     lines = [_DIRECTION.sub("", line).rstrip() for line in bounded(text)[0].split("\n")]
-    found = _trimmed(_Reading(lines, sent).authored())
-    return Reply(() if found and _is_signature(found, author) else found)
+    reading = _Reading(lines, sent)
+    found = _trimmed(reading.authored())
+    if found and _is_signature(found, author):
+        return Reply(())
+    return Reply(found, tuple(reading.left_out))
 
 
 class _Original:
@@ -186,6 +197,7 @@ class _Reading:
 
     def __init__(self, lines: Sequence[str], sent: SentContext) -> None:
         self._lines = lines
+        self.left_out: list[str] = []
         self._original = _Original(sent.lines)
         self._addresses = tuple(
             address.casefold() for address in (sent.from_address, sent.reply_to) if address
@@ -206,6 +218,7 @@ class _Reading:
                 at += 1
                 continue
             end = self._attribution_end(at)
+            self.left_out += self._lines[at:end] if end is not None else ()
             if end is not None and self._is_quoted(self._next(end)):
                 at = end
                 continue
@@ -214,10 +227,14 @@ class _Reading:
             if _BLANK.fullmatch(line):
                 found.append("")
             elif _is_notice(line, above=not any(found), below=has_quoted):
-                at = self._end_of_paragraph(at)
+                end = self._end_of_paragraph(at)
+                self.left_out += self._lines[at : end + 1]
+                at = end
             elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
                 at += self._is_link(at + 1)
-            elif not (self._links_to_us(line) or self._original.takes(line)):
+            elif self._links_to_us(line) or self._original.takes(line):
+                self.left_out.append(line)
+            else:
                 found.append(line)
             at += 1
         return found

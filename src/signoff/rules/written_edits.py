@@ -132,6 +132,29 @@ def read_changes(tree: Tree, lines: Sequence[str], *, fixed: Collection[str] = (
     return Written(edit, "\n".join(reading.words).strip("\n"), problems)
 
 
+def changes_among(
+    tree: Tree, lines: Sequence[str], *, fixed: Collection[str] = ()
+) -> tuple[str, ...]:
+    """
+    Return the lines, their blanks single, that would change a value of a payload, fit or not.
+
+    For lines that are not read as changes, so that none of them is passed over in silence.
+
+    Args:
+        tree: The payload.
+        lines: The lines.
+        fixed: The names at the top that may not be changed.
+    """
+    texts = {one.name.casefold(): one.text for one in scalars(tree, fixed=fixed)}
+    found: list[str] = []
+    for line in (" ".join(one.split()) for one in lines):
+        name, sign, value = line.partition("=")
+        text = texts.get(name.strip().casefold())
+        if sign and text is not None and value.strip() != text:
+            found.append(line)
+    return tuple(found)
+
+
 class _Reading:
     """The lines so far."""
 
