@@ -20,6 +20,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PROJECT)
 SHORT = "not slow and not reliability"
 """What is measured for coverage and runs on every Python."""
+IN_PARALLEL = ("-n", "2", "--dist", "worksteal")
 AT_HAND = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -137,16 +138,15 @@ def suite(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("coverage", "run", "-m", "pytest", "-m", SHORT)
-    session.run("coverage", "report")
+    session.run("pytest", *IN_PARALLEL, "--cov", "-m", SHORT)
     # Measured, what kills workers and crashes at every write would take twice as long.
-    session.run("pytest", "-m", "slow and not reliability")
+    session.run("pytest", *IN_PARALLEL, "-m", "slow and not reliability")
 
 
 def suite_on_another_python(session: nox.Session) -> None:
     """Run the suite without its slow tests on another Python."""
     install(session, "tests")
-    session.run("pytest", "-m", SHORT, *session.posargs)
+    session.run("pytest", *IN_PARALLEL, "-m", SHORT, *session.posargs)
 
 
 for _version, _python in OTHER_PYTHONS.items():

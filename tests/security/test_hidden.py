@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import itertools
 import struct
 from dataclasses import replace
 
@@ -136,6 +137,7 @@ def test_a_hidden_value_cut_short_is_found(length: int) -> None:
         "h1.1.AB",
         text.replace(".", "\udc80"),
     ],
+    ids=map(str, itertools.count()),
 )
 def test_a_malformed_text_is_found(malformed: str) -> None:
     """It is a changed value like any other."""
