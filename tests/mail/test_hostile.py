@@ -123,6 +123,7 @@ def test_two_thousand_hostile_mails_are_read_without_an_error() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_twenty_thousand_hostile_mails_are_read_without_an_error() -> None:
     """The same for mails of other seeds."""
     check_fuzz(range(2_000, 22_000))

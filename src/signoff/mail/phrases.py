@@ -13,7 +13,7 @@ OPENINGS: Final = (
 
 WROTE: Final = (
     *("wrote", "writes", "schrieb", "écrit", "escribió", "ha scritto", "escreveu", "schreef"),
-    *("napisał", "pisze", "skrev", "kirjoitti", "napsal", "написал", "пишет"),
+    *("napisał", "pisze", "skrev", "kirjoitti", "napsal", "написал", "пишет", "писали"),
     "yazdı",  # noqa: RUF001 - a letter of Turkish
     *("写道", "寫道", "のメール"),
 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise, takewhile
 from typing import Final
 
+from signoff.mail.armour import without_armour
 from signoff.mail.marks import REPLY_LINE
 from signoff.mail.mime import CUT, bounded
 from signoff.mail.phrases import (
@@ -34,6 +35,7 @@ from signoff.mail.phrases import (
 )
 
 _QUOTED: Final = re.compile(r"\s*>")
+_INITIALS: Final = re.compile(r"^\s*[^\W\d_a-z]{1,3}>")
 _RULER: Final = re.compile(r"\s*[-_=*\u2014\u2500]{5,}\s*")
 _SIGNATURE: Final = re.compile(r"--\s*")
 _COLON: Final = re.compile(r"[:\uff1a]\s*\**\Z")
@@ -147,7 +149,8 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
 
 
 def _read(text: str, sent: SentContext, author: str) -> Reply:
-    lines = [_DIRECTION.sub("", line).rstrip() for line in bounded(text)[0].split("\n")]
+    plain = without_armour(bounded(text)[0].split("\n"))
+    lines = [_INITIALS.sub(">", _DIRECTION.sub("", line)).rstrip() for line in plain]
     reading = _Reading(lines, sent)
     found = _trimmed(reading.authored())
     if found and _is_signature(found, author):
@@ -276,9 +279,9 @@ class _Reading:
         if self._has_our_address(text):
             return True
         wrote = any(verb in folded for verb in WROTE)
-        if _opens(text) and wrote and _DAY.search(text):
-            return True
         when = _DAY.search(text) is not None and _TIME.search(text) is not None
+        if wrote and (when or (_opens(text) and _DAY.search(text))):
+            return True
         hinted = self._names_us(text) or (_opens(text) and (wrote or when))
         return hinted and self._is_ours(self._next(following))
 
