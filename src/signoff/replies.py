@@ -25,7 +25,7 @@ from signoff.errors import (
     SealInvalidError,
     StaleWriteError,
 )
-from signoff.mail.address import reply_address
+from signoff.mail.address import is_same, reply_address
 from signoff.mail.bounces import read_bounce
 from signoff.mail.editing import MailedEdit, edit_in
 from signoff.mail.incoming import IncomingMail, automatic, parse
@@ -179,7 +179,7 @@ class Replies:
         self, mail: IncomingMail, row: TokenRow, request: Request, inbox: Inbox
     ) -> Mapping[str, Tree] | None:
         """Return why this sender's mail is not read, as the note of an explanation."""
-        if mail.sender is None or mail.sender != row.recipient:
+        if not is_same(mail.sender, row.recipient):
             return refusal_note("sender")
         if inbox.trusted_server is not None:
             why = vouched(mail, inbox)

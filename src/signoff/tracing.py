@@ -9,7 +9,13 @@ also proves that it is this very question: nobody makes its tag without the toke
 from __future__ import annotations
 
 from signoff.errors import KeyringError, NotFoundError, TokenError
-from signoff.mail.address import carries_tag, delivery_id_of, message_ids_in, tokens_in
+from signoff.mail.address import (
+    carries_tag,
+    delivery_id_of,
+    is_same,
+    message_ids_in,
+    tokens_in,
+)
 from signoff.mail.authentication import verdict
 from signoff.mail.incoming import IncomingMail
 from signoff.model.token import TokenRow
@@ -53,7 +59,7 @@ class Tracer:
         for message_id in message_ids_in(mail.headers):
             row = await self._asked_by(message_id)
             if row is not None:
-                genuine = mail.sender == row.recipient and vouched(mail, inbox) is None
+                genuine = is_same(mail.sender, row.recipient) and vouched(mail, inbox) is None
                 return row if genuine else None
         return None
 

@@ -12,6 +12,7 @@ from signoff.mail.address import (
     carries_tag,
     delivery_id_of,
     is_reply_address,
+    is_same,
     message_id,
     message_ids_in,
     normalise_address,
@@ -531,3 +532,13 @@ def test_a_mail_that_answers_nothing_of_ours_has_no_message_ids() -> None:
     """No header, or none with an id of a delivery."""
     assert message_ids_in([]) == []
     assert message_ids_in([("In-Reply-To", "<abc@example.com>"), ("References", "dlv_a@x")]) == []
+
+
+def test_a_sender_is_compared_with_any_spelling_of_a_recipient() -> None:
+    """The header is normalised, what somebody configured may not be."""
+    sender = "ann@xn--bcher-kva.example"
+    assert is_same(sender, "Ann@B\u00fccher.example")
+    assert is_same(sender, sender)
+    for other in ("ann@bucher.example", "anna@b\u00fccher.example", "", "slack:ann"):
+        assert not is_same(sender, other)
+        assert not is_same(None, other)

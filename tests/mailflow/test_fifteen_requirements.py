@@ -38,7 +38,7 @@ REQUIREMENTS = {
 ALSO = {
     1: [
         "project/test_licences.py::test_no_core_dependency_is_under_the_gpl",
-        "project/test_licences.py::test_the_gpl_library_comes_only_with_its_extra",
+        "project/test_licences.py::test_the_gpl_libraries_come_only_with_their_extras",
         "adapters/test_imap_contract.py",
         "mailflow/test_memory_mail.py::TestMemoryMail",
     ],

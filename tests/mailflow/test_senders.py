@@ -225,3 +225,21 @@ async def test_a_server_without_an_id_is_believed_only_when_that_was_said(
         assert (await desk.hear(ALICE, *results)).status == status
     async with a_desk(SERVER) as desk:
         assert (await desk.hear(ALICE, EXCHANGE)).status == "pending"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_who_was_named_by_the_letters_of_their_domain_answers_from_it(lost: bool) -> None:
+    """Mails name a domain in ASCII, people do not; also where only the thread says what is meant."""
+    sender, server = "ann@xn--bcher-kva.example", "mx.acme.example"
+    mail = MemoryMail(trusted_server=server)
+    async with Client(notifiers=[mail], inbox=mail, clock=ManualClock()) as client:
+        asked = await client.hitl.request(
+            "Fine?", payload="x", assignees=["Ann@B\u00fccher.example"]
+        )
+        await client.drain()
+        if lost:
+            del mail.sent[-1]["Reply-To"]
+        mail.reply(mail.sent[-1], "approved", sender=sender)
+        await client.drain()
+
+        assert (await client.hitl.get_request(asked.request_id)).status == "approved"

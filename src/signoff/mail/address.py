@@ -81,6 +81,20 @@ def normalise_address(text: str) -> str:
     return f"{local.lower()}@{_normalised_domain(domain)}"
 
 
+def is_same(sender: str | None, recipient: str) -> bool:
+    """
+    Return whether a mail's sender is whom a message was sent to.
+
+    Args:
+        sender: As `parse_from` gives it; `None` is nobody.
+        recipient: An address in any spelling, such as with the letters of its domain.
+    """
+    try:
+        return sender == normalise_address(recipient)
+    except ValueError:
+        return False
+
+
 def parse_from(values: Sequence[bytes | str]) -> str:
     """
     Return whom a mail says it is from, normalised, if it says so in one way only.
