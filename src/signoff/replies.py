@@ -25,7 +25,7 @@ from signoff.errors import (
     SealInvalidError,
     StaleWriteError,
 )
-from signoff.mail.address import is_same, reply_address
+from signoff.mail.address import is_addressed, is_same, reply_address
 from signoff.mail.bounces import read_bounce
 from signoff.mail.editing import MailedEdit, edit_in
 from signoff.mail.incoming import IncomingMail, automatic, parse
@@ -161,7 +161,9 @@ class Replies:
             self.ignored[machine] += 1
             await self._desk.tell(request, via=Via(handled=key))
             return
-        refusal = self._why_not(mail, row, request, inbox) or await self._why_late(request)
+        refusal = self._why_not(mail, row, request, sent, inbox=inbox) or await self._why_late(
+            request
+        )
         if refusal is not None:
             await self._refuse(request, row, key=key, note=refusal)
             return
@@ -176,20 +178,30 @@ class Replies:
         return next((reason for reason in reasons if reason is not None), None)
 
     def _why_not(
-        self, mail: IncomingMail, row: TokenRow, request: Request, inbox: Inbox
+        self, mail: IncomingMail, row: TokenRow, request: Request, sent: _Sent, *, inbox: Inbox
     ) -> Mapping[str, Tree] | None:
         """Return why this sender's mail is not read, as the note of an explanation."""
         if not is_same(mail.sender, row.recipient):
             return refusal_note("sender")
         if inbox.trusted_server is not None:
-            why = vouched(mail, inbox)
-            if why is not None:
+            why = vouched(mail, inbox) or self._why_misdirected(mail, row, sent.writer)
+            if why:
                 return refusal_note("strength", detail=why)
         if request.status == "pending" and (row.used_at or row.revoked_at):
             return refusal_note("not_allowed", detail="somebody else was asked instead")
         if request.status == "pending" and row.payload_digest != request.payload_digest:
             return refusal_note("changed")
         return None
+
+    def _why_misdirected(self, mail: IncomingMail, row: TokenRow, writer: Correspondence) -> str:
+        """Return why a genuine mail may have been written to somebody else; empty if it was not."""
+        addressed = is_addressed(
+            mail.headers,
+            token=token_text(self._keyring, row),
+            own=(writer.sender, writer.reply_to),
+            separator=writer.separator,
+        )
+        return "" if addressed else "it names the reply address neither in To nor in Cc"
 
     async def _why_late(self, request: Request) -> Mapping[str, Tree] | None:
         try:

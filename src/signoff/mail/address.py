@@ -6,7 +6,7 @@ import base64
 import hmac
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -54,6 +54,7 @@ _RECIPIENT_HEADERS: Final = (
 )
 _TOKEN: Final = re.compile(rf"[a-z2-7]{{{token_chars}}}")
 _TOKEN_IN_ADDRESS: Final = re.compile(rf"(?<![A-Za-z0-9])([A-Za-z2-7]{{{token_chars}}})@")
+_ANY_ADDRESS: Final = re.compile(rf"(?<![^\s()<>@,;:\\\"\[\]]){_ADDRESS}")
 _DELIVERY_ID: Final = re.compile(r"dlv_[a-z0-9]{1,32}")
 _MESSAGE_ID: Final = re.compile(
     r"<(dlv_[a-z0-9]{1,32})(?:\.([a-z2-7]{16}))?@[a-z0-9.-]{1,253}>", re.IGNORECASE | re.ASCII
@@ -183,6 +184,41 @@ def tokens_in(headers: Headers) -> list[str]:
         found.group(1).lower()
         for value in _values(headers, _RECIPIENT_HEADERS)
         for found in _TOKEN_IN_ADDRESS.finditer(value)
+    )
+
+
+def is_addressed(
+    headers: Sequence[tuple[str, str]], *, token: str, own: Collection[str], separator: str = "+"
+) -> bool:
+    """
+    Return whether a mail's author addressed it to the reply address with this token, or to us.
+
+    A genuine mail, with its signature, can be sent once more by whoever has it, and to any
+    address. So what servers note on delivery does not count, and neither does a header that is
+    there twice: the signature covers one To and one Cc.
+
+    Args:
+        headers: All headers.
+        token: The token that was found in them, or to which the thread led.
+        own: Our own addresses, as for `reply_address`; a mail to one of them names no token.
+        separator: As for `reply_address`.
+
+    Source: RFC 6376 sections 5.4.2 and 8.6 (headers that are there twice, replay).
+    """
+    to, cc = (
+        [value for name, value in headers if name.lower() == wanted] for wanted in ("to", "cc")
+    )
+    if len(to) > 1 or len(cc) > 1:
+        return False
+    written = " ".join((*to, *cc))
+    tokens = {found.group(1).lower() for found in _TOKEN_IN_ADDRESS.finditer(written)}
+    if tokens:
+        return token in tokens
+    named = {address.lower() for address in _ANY_ADDRESS.findall(written)}
+    return any(
+        is_reply_address(address, base=base, separator=separator)
+        for address in named
+        for base in own
     )
 
 
