@@ -58,7 +58,9 @@ async def look_it_up(invoice: str) -> Done[str] | NotDone:
     return Done(f"paid {invoice}") if invoice in book() else NotDone()
 
 
-@require_approval(name="reliability.points.pay", assignees=[REVIEWER], verify=look_it_up, idempotent=True)
+@require_approval(
+    name="reliability.points.pay", assignees=[REVIEWER], verify=look_it_up, idempotent=True
+)
 async def pay(invoice: str) -> str:
     """Do something that must not be done twice."""
     with (FOLDER[-1] / "paid").open("a") as file:

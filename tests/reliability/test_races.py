@@ -26,7 +26,9 @@ REVIEWER = "cfo@acme.example"
 PAID: list[str] = []
 
 
-@require_approval(name="reliability.races.pay", assignees=[REVIEWER], expires_after=timedelta(hours=1))
+@require_approval(
+    name="reliability.races.pay", assignees=[REVIEWER], expires_after=timedelta(hours=1)
+)
 async def pay(invoice: str) -> str:
     """Do something that must not be done twice."""
     PAID.append(invoice)
