@@ -232,7 +232,9 @@ def test_what_the_package_does_not_have_is_an_attribute_error() -> None:
     """The contract suites load late, and nothing else does."""
     assert testing.InboxContract.__name__ == "InboxContract"
     assert testing.StoreContract.__name__ == "StoreContract"
-    name = "NotifierContract"
+    assert testing.NotifierContract.__name__ == "NotifierContract"
+    assert testing.EngineContract.__name__ == "EngineContract"
+    name = "ClockContract"
     with pytest.raises(AttributeError, match=name):
         getattr(testing, name)
 

@@ -58,7 +58,9 @@ async def look_it_up(invoice: str) -> Done[str] | NotDone:
     return Done(f"paid {invoice}") if invoice in book() else NotDone()
 
 
-@require_approval(name="crash_points.pay", assignees=[REVIEWER], verify=look_it_up, idempotent=True)
+@require_approval(
+    name="reliability.points.pay", assignees=[REVIEWER], verify=look_it_up, idempotent=True
+)
 async def pay(invoice: str) -> str:
     """Do something that must not be done twice."""
     with (FOLDER[-1] / "paid").open("a") as file:
@@ -66,7 +68,7 @@ async def pay(invoice: str) -> str:
     return f"paid {invoice}"
 
 
-class Order(Flow, name="crash_points.order"):
+class Order(Flow, name="reliability.points.order"):
     """A gate on a step, and a gated call in the next one."""
 
     @start()

@@ -26,14 +26,16 @@ REVIEWER = "cfo@acme.example"
 PAID: list[str] = []
 
 
-@require_approval(name="contests.pay", assignees=[REVIEWER], expires_after=timedelta(hours=1))
+@require_approval(
+    name="reliability.races.pay", assignees=[REVIEWER], expires_after=timedelta(hours=1)
+)
 async def pay(invoice: str) -> str:
     """Do something that must not be done twice."""
     PAID.append(invoice)
     return f"paid {invoice}"
 
 
-class Payment(Flow, name="contests.payment"):
+class Payment(Flow, name="reliability.races.payment"):
     """One gated call."""
 
     @start()

@@ -18,16 +18,20 @@ from signoff.testing.mail import MemoryMail
 from signoff.testing.reviewers import Reviewer
 
 if TYPE_CHECKING:
+    from signoff.testing.engine_contract import EngineContract
     from signoff.testing.inbox_contract import InboxContract
+    from signoff.testing.notifier_contract import NotifierContract
     from signoff.testing.store_contract import StoreContract
 
 __all__ = [
     "CrashFinding",
     "CrashReport",
+    "EngineContract",
     "FaultyStore",
     "InboxContract",
     "ManualClock",
     "MemoryMail",
+    "NotifierContract",
     "Reviewer",
     "StoreContract",
     "TestingClient",
@@ -36,7 +40,9 @@ __all__ = [
 ]
 
 _CONTRACTS = {
+    "EngineContract": "signoff.testing.engine_contract",
     "InboxContract": "signoff.testing.inbox_contract",
+    "NotifierContract": "signoff.testing.notifier_contract",
     "StoreContract": "signoff.testing.store_contract",
 }
 _REWRITTEN = (
@@ -49,7 +55,9 @@ _REWRITTEN = (
     "signoff.testing.contract_requests",
     "signoff.testing.contract_runs",
     "signoff.testing.contract_sharing",
+    "signoff.testing.engine_contract",
     "signoff.testing.inbox_contract",
+    "signoff.testing.notifier_contract",
     "signoff.testing.store_contract",
 )
 
