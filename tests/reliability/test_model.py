@@ -459,7 +459,7 @@ def test_a_store_that_does_something_else_is_found(wrong: type[MemoryStore]) -> 
     """The control: the model is not just what the store says."""
     with pytest.raises(AssertionError):
         in_lock_step(
-            {"wrong": _kept(wrong)}, "asyncio", examples=30, phases=(hypothesis.Phase.generate,)
+            {"wrong": _kept(wrong)}, "asyncio", examples=1000, phases=(hypothesis.Phase.generate,)
         )
 
 

@@ -505,8 +505,12 @@ class Waits(Flow, name="waits"):
 def interrupt():
     while not client._loop._waited_for:
         time.sleep(0.01)
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    # Python can miss a signal that comes just before it begins to wait for a lock.
+    while not caught.is_set():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        caught.wait(5)
 
+caught = threading.Event()
 with Client() as client:
     run = client.flows.start(Waits)
     interrupting = threading.Thread(target=interrupt)
@@ -514,9 +518,14 @@ with Client() as client:
     try:
         client.flows.wait(run.id)
     except KeyboardInterrupt:
+        caught.set()
         print("interrupted")
     interrupting.join()
     print(client.flows.get(run.id).status)
+# Idle threads of a closed client end by themselves, soon.
+for one in threading.enumerate():
+    if one is not threading.main_thread():
+        one.join(10)
 print([one.name for one in threading.enumerate()])
 """
 

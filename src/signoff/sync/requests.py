@@ -8,6 +8,7 @@ from datetime import timedelta
 from signoff.hitl import Page, Stats
 from signoff.model.audit import AuditEntry
 from signoff.model.decision import Channel
+from signoff.model.delivery import Delivery
 from signoff.model.policy import Policy, Risk
 from signoff.model.request import Evidence, Request, RequestStatus
 from signoff.rules.outcomes import Meaning
@@ -156,6 +157,10 @@ class BlockingHitl:
     def history(self, *, request_id: str) -> Sequence[AuditEntry]:
         """Return the audit entries of a request, oldest first."""
         return self._loop.call(lambda client: client.hitl.history(request_id=request_id))
+
+    def deliveries(self, *, request_id: str) -> Sequence[Delivery]:
+        """Return the messages about a request and what became of each, oldest first."""
+        return self._loop.call(lambda client: client.hitl.deliveries(request_id=request_id))
 
     def get_stats(self) -> Stats:
         """Return how many requests, runs and deliveries there are of each status."""
