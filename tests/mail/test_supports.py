@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from signoff.mail.page import Line
+from signoff.mail.page import Line, led
 from signoff.mail.supports import history
 from signoff.model.decision import Resolution
 from signoff.model.request import Request
@@ -60,3 +60,12 @@ def test_what_has_not_ended_is_not_told() -> None:
     """There is nothing to say of it."""
     assert history([a_request()]).lines == ()
     assert history([]).lines == ()
+
+
+def test_a_text_that_begins_with_blank_lines_stands_below_its_lead() -> None:
+    """The lead is not taken for the first of its words."""
+    first, blank, words = led("Note:", "\n\nthere")
+
+    assert (first.lead, first.text) == ("Note:", "")
+    assert (blank.lead, words.lead) == ("", "")
+    assert words.text == "there"
