@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Protocol, cast, runtime_checkable
 
 import anyio
-from anyio.lowlevel import current_token
 
 
 class Bell:
@@ -47,7 +46,7 @@ class Bell:
         with self._lock:
             if after is not None and after != self.rings:
                 return
-            self._waiting[event] = current_token().native_token
+            self._waiting[event] = anyio.lowlevel.current_token().native_token
         try:
             with anyio.move_on_after(seconds):
                 await event.wait()

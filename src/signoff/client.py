@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, Self, cast
 from weakref import WeakKeyDictionary
 
 import anyio
-from anyio.lowlevel import EventLoopToken, current_token
 from typing_extensions import override
 
 from signoff.bell import Bell
@@ -118,7 +117,7 @@ class Client(Host):
         self._opening = threading.Lock()
         self._bell = Bell()
         self._assembled: Machinery | None = None
-        self._loops: list[tuple[int, EventLoopToken]] = []
+        self._loops: list[tuple[int, anyio.lowlevel.EventLoopToken]] = []
 
     @property
     def flows(self) -> Flows:
@@ -142,7 +141,7 @@ class Client(Host):
                 or missing that something alive still needs.
         """
         await self._hold()
-        self._loops.append((threading.get_ident(), current_token()))
+        self._loops.append((threading.get_ident(), anyio.lowlevel.current_token()))
         return self
 
     async def __aexit__(
@@ -152,7 +151,7 @@ class Client(Host):
         traceback: TracebackType | None,
     ) -> None:
         """Let go of claims, drop connections and close the store."""
-        self._loops.remove((threading.get_ident(), current_token()))
+        self._loops.remove((threading.get_ident(), anyio.lowlevel.current_token()))
         await self._let_go()
 
     @asynccontextmanager

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from anyio import to_thread as _to_thread
-from anyio.lowlevel import current_token
+import anyio
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,13 +23,13 @@ async def to_thread(fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         *args: For `fn`.
         **kwargs: For `fn`.
     """
-    return await _to_thread.run_sync(partial(fn, *args, **kwargs))
+    return await anyio.to_thread.run_sync(partial(fn, *args, **kwargs))
 
 
 def in_event_loop() -> bool:
     """Return whether this thread runs an event loop; a note of another thread's loop is not enough."""
     try:
-        current_token()
+        anyio.lowlevel.current_token()
     except RuntimeError:
         # Also what the loops raise themselves, in a thread that was handed a copy of a context.
         return False
