@@ -45,8 +45,7 @@ def install(session: nox.Session, *groups: str) -> None:
 def install_servers(session: nox.Session) -> None:
     """Install what the tests start besides Python, where that is ours to do; start nothing."""
     wanted = {
-        "dovecot-imapd": Path("/usr/sbin/dovecot").exists(),
-        "postfix": Path("/usr/sbin/postfix").exists(),
+        **mail_servers(),
         "postgresql": "SIGNOFF_TEST_POSTGRES" in os.environ
         or shutil.which("pg_ctl") is not None
         or any(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")),
@@ -54,14 +53,20 @@ def install_servers(session: nox.Session) -> None:
     install_debian(session, *(package for package, is_there in wanted.items() if not is_there))
 
 
+def mail_servers() -> dict[str, bool]:
+    """Return Debian's packages of the mail servers, and whether what they bring is there."""
+    return {
+        "dovecot-imapd": Path("/usr/sbin/dovecot").exists(),
+        "postfix": Path("/usr/sbin/postfix").exists(),
+    }
+
+
 def install_debian(session: nox.Session, *packages: str) -> None:
     """Install packages of Debian as root there; say elsewhere that they are missing."""
     if not packages:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        session.warn(
-            f"Not installed: {', '.join(packages)}. The tests that start them are skipped."
-        )
+        session.warn(f"Not installed: {', '.join(packages)}. What starts them is skipped.")
         return
     clusters = Path("/etc/postgresql-common/createcluster.conf")
     # Debian asks the one file whether it may start what it has installed, and the other whether
@@ -183,6 +188,9 @@ def screenshots(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what a pause and a resume cost; on a calm machine, on the disk that counts."""
-    session.install(".")
-    session.run("python", "tests/benchmarks/bench.py", *session.posargs)
+    """Measure pauses, resumes and mail; on a calm machine, on the disk that counts."""
+    install_debian(
+        session, *(package for package, is_there in mail_servers().items() if not is_there)
+    )
+    session.install(".[imap]")
+    session.run("python", "-m", "tests.benchmarks.bench", *session.posargs)

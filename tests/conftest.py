@@ -34,16 +34,26 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return backend
 
 
-@pytest.fixture(name="postgres_cluster", scope="session")
-def _postgres_cluster() -> ModuleType:
-    """Return what starts PostgreSQL servers."""
-    path = Path(__file__).with_name("postgres_cluster.py")
-    spec = importlib.util.spec_from_file_location("postgres_cluster", path)
+def _beside(name: str) -> ModuleType:
+    """Return a module of this folder that is none of tests: pytest's importing finds no others."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(name="postgres_cluster", scope="session")
+def _postgres_cluster() -> ModuleType:
+    """Return what starts PostgreSQL servers."""
+    return _beside("postgres_cluster")
+
+
+@pytest.fixture(name="mail_servers", scope="session")
+def _mail_servers() -> ModuleType:
+    """Return what starts Dovecot and Postfix."""
+    return _beside("mail_servers")
 
 
 @pytest.fixture(scope="session")

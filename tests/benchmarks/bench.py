@@ -1,8 +1,8 @@
 """
 What a pause and a resume cost, beside the floor of plain sqlite3 measured in the same run.
 
-Run it with `nox -s bench`, or `python tests/benchmarks/bench.py --help`; on a calm machine, on
-the disk that counts. docs/performance.md says what the columns mean.
+Run it with `nox -s bench`, or `python -m tests.benchmarks.bench --help` in the project's folder;
+on a calm machine, on the disk that counts. docs/performance.md says what the columns mean.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 import anyio
+from tests.benchmarks import mail
+from tests.benchmarks.costs import Cost, middle, timed
 
 from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, start
 from signoff.model.run import Run
@@ -35,6 +36,7 @@ Synchronous = Literal["FULL", "NORMAL"]
 STATE: Final = "x" * 10_000
 REVIEWER: Final = "ann@acme.example"
 AT_ONCE: Final = (1, 8, 64)
+PARTS: Final = ("rates", "bytes", "mail", "import")
 
 
 class Article(Flow, name="bench.article"):
@@ -78,32 +80,6 @@ class ArticleInThreads(Flow, name="bench.article_in_threads"):
 
 
 @dataclass(frozen=True)
-class Cost:
-    """
-    What doing something many times took.
-
-    Attributes:
-        times: How often.
-        seconds: Of the clock.
-        cpu: Seconds of processor time, of all threads, the system's share included.
-    """
-
-    times: int
-    seconds: float
-    cpu: float
-
-    @property
-    def rate(self) -> float:
-        """How often a second."""
-        return self.times / self.seconds
-
-    @property
-    def cpu_ms(self) -> float:
-        """Milliseconds of processor time for each."""
-        return self.cpu / self.times * 1000
-
-
-@dataclass(frozen=True)
 class Measured:
     """One line of the table: a pause, a decision and a resume, and all three."""
 
@@ -120,12 +96,6 @@ class Measured:
             sum(part.seconds for part in parts),
             sum(part.cpu for part in parts),
         )
-
-
-def middle(costs: list[Cost]) -> Cost:
-    """Return the one in the middle."""
-    rate = median(cost.rate for cost in costs)
-    return min(costs, key=lambda cost: abs(cost.rate - rate))
 
 
 # The floor.
@@ -154,21 +124,6 @@ def floor(folder: Path, synchronous: Synchronous, *, times: int) -> Cost:
 
 
 # Pausing and resuming.
-
-
-async def timed(work: Callable[[int], Awaitable[object]], *, times: int, at_once: int) -> Cost:
-    """Do something this often, so many at once."""
-    numbers: Iterator[int] = iter(range(times))
-
-    async def worker() -> None:
-        for number in numbers:
-            await work(number)
-
-    began, cpu = time.perf_counter(), time.process_time()
-    async with anyio.create_task_group() as tasks:
-        for _ in range(at_once):
-            tasks.start_soon(worker)
-    return Cost(times, time.perf_counter() - began, time.process_time() - cpu)
 
 
 async def measured(client: Client, flow: type[Flow], *, times: int, at_once: int) -> Measured:
@@ -314,33 +269,53 @@ def rates(folder: Path, modes: list[Synchronous], *, times: int, rounds: int) ->
     )
 
 
+def bytes_of_runs(folder: Path) -> None:
+    """Print how much the database grows."""
+    parked, completed = anyio.run(partial(sizes, folder, times=200))
+    print("| bytes for each run | in the file | to the state |")
+    print("|---|---|---|")
+    print(f"| parked | {parked:,.0f} | {parked / len(STATE):.2f} |")
+    print(f"| completed | {completed:,.0f} | {completed / len(STATE):.2f} |")
+
+
+def imports() -> None:
+    """Print what it costs to import the library."""
+    pydantic = import_ms("from pydantic import BaseModel\nclass M(BaseModel): x: int")
+    both = import_ms("from pydantic import BaseModel\nclass M(BaseModel): x: int\nimport signoff")
+    print("| import | CPU ms |")
+    print("|---|---|")
+    print(f"| pydantic with one model | {pydantic:.0f} |")
+    print(f"| signoff, on top of it | {both - pydantic:.0f} |")
+
+
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description="What a pause and a resume cost.")
     parser.add_argument("--folder", type=Path, default=Path(), help="on the disk to measure")
     parser.add_argument("--times", type=int, default=512, help="runs for each line")
+    parser.add_argument("--replies", type=int, default=1000, help="replies, and mails, each line")
     parser.add_argument("--rounds", type=int, default=3, help="the middle one is shown")
     parser.add_argument("--modes", nargs="+", default=["FULL", "NORMAL"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which tables")
     given = parser.parse_args()
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     print(
         f"{time.strftime('%Y-%m-%d')}: {platform.machine()}, {os.cpu_count()} cores,"
         f" {platform.system()}, CPython {platform.python_version()}, SQLite"
-        f" {sqlite3.sqlite_version}; load before: {load}\n"
+        f" {sqlite3.sqlite_version}; load before: {load}"
     )
-    with TemporaryDirectory(dir=given.folder, prefix="bench-") as folder:
-        rates(Path(folder), given.modes, times=given.times, rounds=given.rounds)
-        parked, completed = anyio.run(partial(sizes, Path(folder), times=200))
-    print("\n| bytes for each run | in the file | to the state |")
-    print("|---|---|---|")
-    print(f"| parked | {parked:,.0f} | {parked / len(STATE):.2f} |")
-    print(f"| completed | {completed:,.0f} | {completed / len(STATE):.2f} |")
-    pydantic = import_ms("from pydantic import BaseModel\nclass M(BaseModel): x: int")
-    both = import_ms("from pydantic import BaseModel\nclass M(BaseModel): x: int\nimport signoff")
-    print("\n| import | CPU ms |")
-    print("|---|---|")
-    print(f"| pydantic with one model | {pydantic:.0f} |")
-    print(f"| signoff, on top of it | {both - pydantic:.0f} |")
+    with TemporaryDirectory(dir=given.folder, prefix="bench-") as name:
+        folder = Path(name)
+        tables: dict[str, Callable[[], None]] = {
+            "rates": partial(rates, folder, given.modes, times=given.times, rounds=given.rounds),
+            "bytes": partial(bytes_of_runs, folder),
+            "mail": partial(mail.table, folder, times=given.replies, rounds=given.rounds),
+            "import": imports,
+        }
+        for part in PARTS:
+            if part in given.parts:
+                print()
+                tables[part]()
 
 
 if __name__ == "__main__":

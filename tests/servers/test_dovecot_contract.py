@@ -15,7 +15,7 @@ from signoff.testing import InboxContract
 from signoff.testing.inbox_contract import Deliver, Reopen
 
 if TYPE_CHECKING:
-    from tests.servers.conftest import RealServers
+    from tests.mail_servers import RealServers
 
 USERS: Final[Iterator[int]] = count(1)
 """Dovecot has a mailbox for whoever comes: each test is somebody new."""

@@ -27,7 +27,7 @@ from signoff.security.keyring import Keyring
 from signoff.stores import SQLiteStore
 
 if TYPE_CHECKING:
-    from tests.servers.conftest import RealServers
+    from tests.mail_servers import RealServers
 
 BRAND: Final = "brand@acme.example"
 APPROVALS: Final = "approvals@acme.example"
