@@ -63,9 +63,9 @@ def test_what_has_not_ended_is_not_told() -> None:
 
 
 def test_a_text_that_begins_with_blank_lines_stands_below_its_lead() -> None:
-    """The lead is not taken for the first of its words."""
-    first, blank, words = led("Note:", "\n\nthere")
+    """The lead is not taken for the first of its words, nor for the count of what was left out."""
+    lead, counted, words = led("Note:", "\n" * 9 + "there")
 
-    assert (first.lead, first.text) == ("Note:", "")
-    assert (blank.lead, words.lead) == ("", "")
-    assert words.text == "there"
+    assert (lead.lead, lead.text) == ("Note:", "")
+    assert "9 blank lines" in counted.text
+    assert (words.lead, words.text) == ("", "there")
