@@ -145,7 +145,7 @@ def suite(session: nox.Session) -> None:
         return
     session.run("pytest", *IN_PARALLEL, "--cov", "-m", SHORT)
     # Measured, what kills workers and crashes at every write would take twice as long.
-    session.run("pytest", *IN_PARALLEL, "-m", "slow and not reliability")
+    session.run("pytest", "-m", "slow and not reliability")
 
 
 def suite_on_another_python(session: nox.Session) -> None:

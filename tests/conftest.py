@@ -173,3 +173,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # getting a tracer, and one of them dies of it.
     if not config.getoption("cov_source", None) and sys.gettrace() is None:
         sys.addaudithook(refuse_the_network)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what kills and races PostgreSQL servers to `nox -s reliability`: it takes minutes."""
+    for item in items:
+        if item.get_closest_marker("slow") and "postgres" in item.nodeid:
+            item.add_marker(pytest.mark.reliability)

@@ -119,7 +119,7 @@ CLOSING: Final = re.compile(
       | (?:sincères|meilleures|cordiales)\ salutations
       | (?:un\ )?(?:cordial\ )?saludos?(?:\ cordial(?:es)?)? | (?:muy\ )?atentamente | atte
       | (?:(?:cordiali|distinti)\ )?saluti | cordialmente | cordialità
-      | atenciosamente | (?:com\ os\ melhores\ |melhores\ )?cumprimentos | att | abraços
+      | atenciosamente | (?:com\ os\ melhores\ |melhores\ )?cumprimentos | att | (?:um\ )?(?:grande\ )?abraços?
       | (?:met\ )?(?:vriendelijke|hartelijke)?\ ?(?:groet(?:en|jes)?) | mvg
       | z\ poważaniem | pozdrawiam | (?:serdeczne\ )?pozdrowienia
       | (?:med\ )?(?:vänlig|vänliga|bästa)?\ ?hälsning(?:ar)? | mvh

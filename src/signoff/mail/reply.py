@@ -47,6 +47,7 @@ _IGNORED: Final = re.compile(r"[\s>*_=\u200b-\u200f\ufeff]+")
 # Clients put these around names and addresses. Not the overrides: they show another text.
 _DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202c\u2066-\u2069]")
 _FENCE: Final = frozenset("-_=*")
+_BAR: Final = re.compile(r"(?:-{3,}|_{3,}|={3,})[^-_=].*[^-_=](?:-{3,}|_{3,}|={3,})")
 _BRACKET: Final = re.compile(r"\s*<")
 _LINK: Final = re.compile(r"\s*<?https?://\S+>?")
 _SLASH: Final = re.compile(r"[/|]")
@@ -297,6 +298,9 @@ class _Reading:
     def _is_fenced(self, line: str, at: int) -> bool:
         """Return whether a line, between dashes in most clients, tells of the mail below it."""
         if ORIGINAL_MESSAGE.fullmatch(line):
+            return True
+        below = self._next(at + 1)
+        if _BAR.fullmatch(line) and (self._is_ours(below) or self._names_us(self._lines[below])):
             return True
         if not _FENCE.issuperset(line[:2] + line[-2:]) or _RULER.fullmatch(line):
             return False
