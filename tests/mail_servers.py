@@ -267,6 +267,21 @@ def answers(port: int) -> bool:
         return False
 
 
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    """Return what a key is for, which Python 3.13 wants to be told."""
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 def write_certificates(server: Path, authority: Path) -> None:
     """Write a certificate for loopback, with its key, and that of the authority which signed it."""
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
@@ -286,6 +301,11 @@ def write_certificates(server: Path, authority: Path) -> None:
         .add_extension(x509.BasicConstraints(ca=name == names[0], path_length=None), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(_usage(is_authority=name == names[0]), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False
         )
         .sign(keys[0], hashes.SHA256())
         for name, key in zip(names, keys, strict=True)
