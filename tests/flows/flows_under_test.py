@@ -80,7 +80,6 @@ class Review(Flow):
 
     @start()
     def beside(self) -> str:
-        time.sleep(0)
         return "beside"
 
     @listen(beside)

@@ -504,6 +504,7 @@ class Waits(Flow, name="waits"):
     def ask(self): return 1
 
 def interrupt():
+    # Nobody is told that the main thread waits: it is seen by what it waits for.
     while not client._loop._waited_for:
         time.sleep(0.01)
     # Python can miss a signal that comes just before it begins to wait for a lock.
