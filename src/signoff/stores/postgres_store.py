@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Claim, Sealed, Signal, Task
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
@@ -182,6 +182,10 @@ class PostgresStore(Store):
     @override
     async def signals(self, run_id: str) -> Sequence[Signal]:
         return await self._call(partial(reads.signals, run_id=run_id))
+
+    @override
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        return await self._call(partial(work.checkpoint, run_id=run_id))
 
     @override
     async def late_results(self, run_id: str) -> Sequence[Signal]:
