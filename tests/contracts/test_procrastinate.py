@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from typing_extensions import override
 
@@ -25,6 +23,4 @@ class TestProcrastinateEngine(EngineContract):
     @pytest.fixture
     async def engine(self, postgres: str, postgres_schema: str) -> Engine:
         """Make one over a schema of its own."""
-        return ProcrastinateEngine(
-            postgres, schema=postgres_schema, grace=timedelta(milliseconds=100)
-        )
+        return ProcrastinateEngine(postgres, schema=postgres_schema)

@@ -32,8 +32,8 @@ class ProcrastinateEngine(Engine, TransactionalSink):
     its jobs are put back. What this process sweeps, because it was lost or its time has come, it
     does itself, and needs no job.
 
-    **Stopping.** When serving ends no more jobs are taken, and what is running has `grace` to
-    end. What has not ended then is cancelled and handed back to the others by a new job; an
+    **Stopping.** When serving ends no more jobs are taken, and what is running has a second to
+    end. What has not ended then is cancelled, and handed back to the others by a new job. An
     approved call that has begun is waited for.
 
     **Event loops.** Serving takes asyncio, because Procrastinate does. A client that does not
@@ -46,7 +46,6 @@ class ProcrastinateEngine(Engine, TransactionalSink):
         schema: Where Procrastinate's tables are; by itself the store's schema with `_jobs`
             behind its name.
         at_once: How many jobs run in this process at the same time at the most.
-        grace: How long running tasks have to end when serving ends.
         dead_after: After how long without a sign of life a worker is taken for dead.
 
     Raises:
@@ -59,12 +58,10 @@ class ProcrastinateEngine(Engine, TransactionalSink):
         *,
         schema: str | None = None,
         at_once: int = 64,
-        grace: timedelta = timedelta(seconds=10),
         dead_after: timedelta = timedelta(seconds=30),
     ) -> None:
         self._place = Place(address, schema)
         self._at_once = at_once
-        self._grace = grace
         self._dead_after = dead_after
         self._given = LocalEngine()
 
@@ -107,7 +104,6 @@ class ProcrastinateEngine(Engine, TransactionalSink):
             self._place.address,
             handle,
             at_once=self._at_once,
-            grace=self._grace,
             dead_after=self._dead_after,
         )
         async with anyio.create_task_group() as group:

@@ -40,7 +40,7 @@ AGAIN_SECONDS: Final = 0.5
 """How long to wait before the next worker, after one that lost its server."""
 
 LOOSE_SECONDS: Final = 1.0
-"""How long a worker that stops waits for its jobs; what they are for goes on without them."""
+"""How long a worker that ends waits for what it has begun."""
 
 BEATS: Final = 6
 """How often a worker gives a sign of life in the time after which it is taken for dead."""
@@ -54,7 +54,6 @@ class Service:
         address: Where the jobs are, with names looked up in their schema.
         handle: Does a task.
         at_once: How many jobs run at the same time at the most.
-        grace: How long what is running has to end, once this stops.
         dead_after: After how long without a sign of life a worker is taken for dead.
 
     Attributes:
@@ -67,12 +66,10 @@ class Service:
         handle: Callable[[Task], Awaitable[None]],
         *,
         at_once: int,
-        grace: timedelta,
         dead_after: timedelta,
     ) -> None:
         self._handle = handle
         self._at_once = at_once
-        self._grace = grace.total_seconds()
         self._dead_after = dead_after.total_seconds()
         self.opened = anyio.Event()
         self._stop = asyncio.Event()
@@ -110,6 +107,7 @@ class Service:
                 async with anyio.create_task_group() as self._hands:
                     self.opened.set()
                     await self._employ()
+                    self._hands.cancel_scope.cancel()
                 await self._hand_back()
             finally:
                 await self._pool.close(PATIENCE_SECONDS)
@@ -142,7 +140,7 @@ class Service:
     # The worker.
 
     async def _employ(self) -> None:
-        """Have one worker after the other until told to stop, then give what is running its time."""
+        """Have one worker after the other until told to stop; then dismiss the last one."""
         stopping = asyncio.create_task(self._stop.wait())
         while True:
             worker = asyncio.create_task(self._work())
@@ -150,7 +148,6 @@ class Service:
             if stopping.done():
                 break
             await asyncio.wait({stopping}, timeout=AGAIN_SECONDS)
-        self._hands.cancel_scope.deadline = anyio.current_time() + self._grace
         while not worker.done():
             # The first time it ends in good order, unless its server is gone.
             worker.cancel()
