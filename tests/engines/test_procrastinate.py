@@ -11,6 +11,7 @@ from typing import Any, Final
 import anyio
 import psycopg
 import pytest
+from anyio.lowlevel import checkpoint
 from psycopg import sql
 
 from signoff.engines.procrastinate import ProcrastinateEngine
@@ -112,8 +113,7 @@ async def until(so: Callable[[], bool]) -> None:
     """Look again and again until that is so."""
     with anyio.fail_after(PATIENCE.total_seconds()):
         while not so():
-            await anyio.wait_all_tasks_blocked()
-            await anyio.sleep(0.01)
+            await checkpoint()
 
 
 def acquire(subject: str, *, fencing: int = 1) -> Acquire:
@@ -231,19 +231,32 @@ async def test_a_connection_that_is_lost_over_the_jobs_is_no_end_of_the_commit(
 
 
 async def test_processes_that_open_it_at_once_make_its_tables_once(
-    postgres: str, jobs_schema: str, books: Books
+    postgres: str, jobs_schema: str, books: Books, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each finds them whole, whoever made them."""
-    engines = [ProcrastinateEngine(postgres, schema=jobs_schema) for _ in range(6)]
-    with psycopg.connect(postgres) as connection:
-        threads = [
-            threading.Thread(target=engine.is_within, args=(connection,)) for engine in engines
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            await anyio.to_thread.run_sync(thread.join)
+    """Whoever comes second waits, and finds them; so does who comes much later."""
+    engines = [ProcrastinateEngine(postgres, schema=jobs_schema) for _ in range(3)]
+    found: list[bool] = []
 
+    def ask(engine: ProcrastinateEngine) -> None:
+        with psycopg.connect(postgres) as connection:
+            found.append(engine.is_within(connection))
+
+    threads = [threading.Thread(target=ask, args=(engine,)) for engine in engines]
+    books.all("BEGIN")
+    books.all(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", f"signoff jobs {jobs_schema}"
+    )
+    for thread in threads:
+        thread.start()
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    await until(lambda: len(books.all(waiting)) == len(threads))
+    books.all("COMMIT")
+    for thread in threads:
+        await anyio.to_thread.run_sync(thread.join)
+    ask(ProcrastinateEngine(postgres, schema=jobs_schema))
+
+    assert found == [True] * 4
+    assert caplog.text == ""
     assert books.jobs() == []
 
 

@@ -47,7 +47,12 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('signoff jobs ' || %s::text, 0))"
 
-_FOUND: Final = "SELECT to_regclass(%s) IS NOT NULL"
+_FOUND: Final = (
+    "SELECT 1 FROM pg_catalog.pg_class"
+    " JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE nspname = %s AND relname = 'procrastinate_jobs'"
+)
+"""Asks the tables themselves: what a session remembers of names may be older than a lock that it waited for."""
 
 _DATABASE: Final = (
     "SELECT system_identifier,"
@@ -213,8 +218,7 @@ class Place:
             session.execute(SchemaManager.get_schema())
 
     def _is_made(self, session: _AnyConnection) -> bool:
-        row = session.execute(_FOUND, (f'"{self.schema}".procrastinate_jobs',)).fetchone()
-        return row == (True,)
+        return session.execute(_FOUND, (self.schema,)).fetchone() is not None
 
     def _is_same(self, connection: object) -> bool:
         theirs = cast("_AnyConnection", connection)
