@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from uuid import uuid4
 
 from tests.benchmarks.article import REQUESTER, REVIEWER, Article
 from tests.benchmarks.peers.timing import STATE, Asked, asked, in_tasks, tell
+from tests.benchmarks.places import store_at
 
 from signoff import Client
-from signoff.ports import Store
 from signoff.security.keyring import Keyring
-from signoff.stores import SQLiteStore
-
-
-def store_at(place: str) -> Store:
-    """Return a new store: a file in a folder, or a schema on a server."""
-    if not place.startswith("postgresql:"):
-        return SQLiteStore(Path(place, "runs.db"), synchronous="FULL")
-    from signoff.stores.postgres import PostgresStore  # noqa: PLC0415 - an extra
-
-    return PostgresStore(place, schema=f"bench_{uuid4().hex}")
 
 
 async def measure(asked: Asked) -> None:
     """Pause all, resume all."""
-    store = store_at(asked.place)
+    store = store_at(asked.place, schema=f"bench_{uuid4().hex}")
     async with Client(store, keyring=Keyring.generate(), requester=REQUESTER) as client:
         advance = client._machinery.executor.advance
         waiting: dict[int, tuple[str, str]] = {}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from tests.benchmarks.article import REQUESTER, REVIEWER, publish
 from tests.benchmarks.peers.timing import STATE, Asked, asked, in_tasks, tell
+from tests.benchmarks.places import store_at
 
 from signoff import Client
 from signoff.security.keyring import Keyring
-from signoff.stores import SQLiteStore
 
 
 async def measure(asked: Asked) -> None:
     """Submit all, approve and execute all."""
-    store = SQLiteStore(Path(asked.place, "runs.db"), synchronous="NORMAL")
+    store = store_at(asked.place, synchronous="NORMAL")
     async with Client(store, keyring=Keyring.generate(), requester=REQUESTER) as client:
         advance = client._machinery.executor.advance
         waiting: dict[int, tuple[str, str]] = {}

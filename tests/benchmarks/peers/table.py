@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.benchmarks.peers.timing import Told
-from tests.postgres_cluster import Cluster, binaries
+from tests.benchmarks.places import postgres
 
 PATIENCE_SECONDS: Final = 120.0
 TIMES: Final = {1: 32, 64: 128}
@@ -144,15 +144,14 @@ def on_sqlite(folder: Path, environments: Environments, *, rounds: int) -> None:
 
 def on_postgres(environments: Environments, *, rounds: int) -> None:
     """Print the table of those that use a server: one that waits for its disk."""
-    found = binaries()
-    if found is None:
-        print("Not measured: peers on PostgreSQL (no server on this machine).")
-        return
-    with Cluster(found, durable=True) as cluster:
+    with postgres() as address:
+        if address is None:
+            print("Not measured: peers on PostgreSQL (no server on this machine).")
+            return
         for match in ON_POSTGRES:
             print(_head(match), flush=True)
             missing: list[str] = []
-            for line in _lines(match, environments, cluster.address, missing, rounds=rounds):
+            for line in _lines(match, environments, address, missing, rounds=rounds):
                 print(line, flush=True)
             _say_missing(missing)
 
