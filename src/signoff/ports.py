@@ -84,6 +84,52 @@ class TaskSink(Protocol):
         """Take over tasks whose commit is made. Never blocks, callable from any thread; repeating one is harmless."""
 
 
+@runtime_checkable
+class TransactionalSink(TaskSink, Protocol):
+    """
+    A sink that may live in a store's own database, so that tasks come into being with their commit.
+
+    A store that knows of such sinks calls `meet` when it is given one. For each commit with
+    tasks it then asks `is_within`, and where it is, calls `submit_within` in the transaction,
+    after everything else was checked and written, instead of `submit` after it.
+    """
+
+    @abstractmethod
+    def meet(self, address: str, schema: str) -> None:
+        """
+        Learn where the store is. Connects to nothing.
+
+        Args:
+            address: How its database is reached, as its driver knows it.
+            schema: Which schema of it holds the tables.
+
+        Raises:
+            ConfigurationError: The sink belongs to another store.
+        """
+
+    @abstractmethod
+    def is_within(self, connection: object) -> bool:
+        """
+        Return whether tasks are kept where a connection leads.
+
+        Called in a thread and outside a transaction; the first call may take its time. What
+        goes wrong is logged and means no.
+        """
+
+    @abstractmethod
+    def submit_within(self, connection: object, tasks: Sequence[Task]) -> None:
+        """
+        Write tasks in the transaction that is open on a connection, and leave it open.
+
+        A task that is there already stays as it is. Where the database refuses them the
+        transaction goes on without, because a sweep finds what was lost.
+
+        Raises:
+            Exception: What the driver raised when the connection was lost, or when the
+                transaction has to be made once more.
+        """
+
+
 class Store(Protocol):
     """
     Keeps the truth.
@@ -139,7 +185,11 @@ class Store(Protocol):
 
     @abstractmethod
     def hand_tasks_to(self, sink: TaskSink) -> None:
-        """Give the tasks of every later commit of this object to `sink`, after the commit is made."""
+        """
+        Give the tasks of every later commit of this object to `sink`, after the commit is made.
+
+        A `TransactionalSink` in the store's own database is given them within it.
+        """
 
     @abstractmethod
     async def now(self) -> datetime:

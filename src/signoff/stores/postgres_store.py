@@ -22,7 +22,7 @@ from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
 from signoff.model.token import TokenRow
-from signoff.ports import Clock, Counts, RequestQuery, RunQuery, Store, TaskSink
+from signoff.ports import Clock, Counts, RequestQuery, RunQuery, Store, TaskSink, TransactionalSink
 from signoff.stores import postgres_reads as reads
 from signoff.stores import postgres_work as work
 from signoff.stores.postgres_pool import Server, Session
@@ -43,7 +43,8 @@ class PostgresStore(Store):
 
     Any number of machines, processes, event loops and threads may use it at once, on asyncio
     and on trio. Each commit and each read is one statement, one round trip and one transaction,
-    so that no lock is held while a process thinks, or after it was killed.
+    so that no lock is held while a process thinks, or after it was killed. Only where an engine
+    keeps its jobs in the same database, a commit with tasks takes a few round trips more.
 
     **A lost connection** in the midst of a commit leaves open whether it was made. The store
     then sends the same commit again, and the server, which keeps the ids of commits for an hour,
@@ -90,6 +91,7 @@ class PostgresStore(Store):
         )
         self.location = self._server.place
         self._sink: TaskSink | None = None
+        self._joined: TransactionalSink | None = None
         self._process = 0
         self._commits = count(1)
 
@@ -137,11 +139,7 @@ class PostgresStore(Store):
         """
         encoded = Encoded.of(changes, patience=self._server.patience)
 
-        def make(session: Session) -> None:
-            encoded.send(session)
-            self._hand_over(changes.tasks)
-
-        await self._call(make)
+        await self._call(partial(self._make, encoded=encoded, tasks=changes.tasks))
         if next(self._commits) % FORGET_EVERY == 0:
             # This commit is made, whatever becomes of the trace of former ones.
             with suppress(StoreUnavailableError):
@@ -158,6 +156,9 @@ class PostgresStore(Store):
     @override
     def hand_tasks_to(self, sink: TaskSink) -> None:
         self._sink = sink
+        self._joined = sink if isinstance(sink, TransactionalSink) else None
+        if self._joined is not None:
+            self._joined.meet(self._server.address, self._server.schema)
 
     @override
     async def now(self) -> datetime:
@@ -275,6 +276,16 @@ class PostgresStore(Store):
         with self._server.session() as session:
             bring_up_to_date(session, self.location)
         self._server.open()
+
+    def _make(self, session: Session, *, encoded: Encoded, tasks: Sequence[Task]) -> None:
+        joined = self._joined if tasks else None
+        if joined is None or not joined.is_within(session.connection):
+            encoded.send(session)
+            self._hand_over(tasks)
+            return
+        with session.together(patience=self._server.patience):
+            encoded.send(session)
+            joined.submit_within(session.connection, tasks)
 
     def _hand_over(self, tasks: Sequence[Task]) -> None:
         """Give the tasks of a commit to the sink; the commit stands, whatever the sink does."""
