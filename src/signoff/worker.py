@@ -27,7 +27,7 @@ from signoff.errors import (
 from signoff.flows.executor import Executor
 from signoff.model.changes import Changes, Task
 from signoff.outbox import Outbox
-from signoff.ports import Engine, Inbox, Incoming, Store
+from signoff.ports import BringsNews, Engine, Inbox, Incoming, Store, TakesNews, TaskSink
 from signoff.replies import Replies
 from signoff.rules.lifecycle import Expire
 
@@ -256,7 +256,15 @@ class Worker:
             group.start_soon(self._stay_visible)
             if self._inbox is not None:
                 group.start_soon(self._poll_for_ever, self._inbox)
+            if isinstance(self._store, BringsNews) and isinstance(engine, TakesNews):
+                group.start_soon(self._take_news, self._store, engine)
             await engine.serve(handle, sweep=self._safe_sweep, every_seconds=SWEEP_SECONDS)
+
+    async def _take_news(self, store: BringsNews, engine: TaskSink) -> None:
+        async def look() -> None:
+            engine.submit(await self._safe_sweep())
+
+        await store.bring_news(engine.submit, look=look)
 
     async def _safe_sweep(self) -> Sequence[Task]:
         try:
