@@ -331,6 +331,38 @@ class Store(Protocol):
         """Return how many there are."""
 
 
+@runtime_checkable
+class BringsNews(Protocol):
+    """A store that hears at once of what other processes commit; others are found out by the sweep."""
+
+    @abstractmethod
+    async def bring_news(
+        self, hear: Callable[[Sequence[Task]], None], *, look: Callable[[], Awaitable[None]]
+    ) -> None:
+        """
+        Say what is to be done because of other processes' commits, until cancelled.
+
+        Only a hint: news may be repeated, or lost. Returns at once where the store was told to
+        bring none, and raises nothing for a server that is gone for a while.
+
+        Args:
+            hear: Takes tasks. Never blocks.
+            look: Looks for work in the tables, as after a connection was lost.
+        """
+
+
+@runtime_checkable
+class TakesNews(Protocol):
+    """
+    An engine whose tasks stay in its process, so that it has to be told of other processes' commits.
+
+    Attributes:
+        takes_news: That it is one.
+    """
+
+    takes_news: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
     """
