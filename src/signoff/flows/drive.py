@@ -132,12 +132,12 @@ class Drive:
         with self._send, self._receive:
             await self._told.begin()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._tick)
                 try:
                     await self._loop(tasks)
                 except Exception as error:  # noqa: BLE001 - raised below, outside the group
                     self._fatal = error
-                tasks.cancel_scope.cancel()
+                if self._recorder.running:
+                    tasks.cancel_scope.cancel()
             if self._fatal is not None:
                 raise self._fatal
             if self._told.cancelled:
@@ -153,14 +153,11 @@ class Drive:
                 else:
                     await self._recorder.rest()
 
-    async def _tick(self) -> None:
-        """Listen from time to time: what another process says, a cancel say, pokes nobody here."""
-        while True:
-            await anyio.sleep(self.session.shop.keeper.lease.total_seconds() / 3)
-            self.poke()
-
     async def _hear(self) -> None:
-        told = await self._receive.receive()
+        told: tuple[str, StepEnd] | None = None
+        # Listening from time to time: what another process says, a cancel say, pokes nobody here.
+        with anyio.move_on_after(self.session.shop.keeper.lease.total_seconds() / 3):
+            told = await self._receive.receive()
         if self.session.held.lost:
             raise Lost
         if told is None:

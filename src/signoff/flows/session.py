@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, Self
 
 import anyio
@@ -156,7 +157,7 @@ class Session:
     journal: dict[str, Occurrence]
     signals: list[Signal] = field(default_factory=list[Signal])
     policy: Policy = field(default_factory=Policy)
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    lock: anyio.Lock = field(default_factory=partial(anyio.Lock, fast_acquire=True))
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     released: bool = False
     unchecked: Checkpoint | None = None
