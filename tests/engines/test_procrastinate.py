@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -324,6 +328,34 @@ async def test_a_role_that_may_not_make_the_tables_is_told_so(
             session.execute("DROP ROLE engine_lodger")
 
 
+async def test_a_role_with_what_the_docs_grant_can_work(
+    postgres: str, jobs_schema: str, books: Books
+) -> None:
+    """Once an owner has made the tables: put jobs in, take them, end them."""
+    owners = ProcrastinateEngine(postgres, schema=jobs_schema)
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "engines.md").read_text()
+    [grants] = re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL)
+    with psycopg.connect(postgres, autocommit=True) as session:
+        assert owners.is_within(session)
+        session.execute("CREATE ROLE engine_worker LOGIN")
+        try:
+            session.execute(
+                grants.replace("signoff_jobs", jobs_schema)
+                .replace("signoff_worker", "engine_worker")
+                .encode()
+            )
+            address = postgres.replace("signoff@", "engine_worker@")
+            engine = ProcrastinateEngine(address, schema=jobs_schema)
+            work = Work()
+            async with serving(engine, work):
+                engine.submit([a_task("run_1")])
+                await work.until(lambda: work.subjects() == ["run_1"], PATIENCE)
+                await until(lambda: books.jobs() == [])
+        finally:
+            session.execute("DROP OWNED BY engine_worker")
+            session.execute("DROP ROLE engine_worker")
+
+
 async def test_an_engine_needs_to_know_its_database() -> None:
     """Without an address it is the store's, if that is a PostgreSQL."""
     with pytest.raises(ConfigurationError, match="lives in the database of the client's"):
@@ -501,3 +533,13 @@ async def test_serving_takes_asyncio(postgres: str, jobs_schema: str) -> None:
 
     with pytest.raises(ConfigurationError, match="serves on asyncio only"):
         await anyio.to_thread.run_sync(on_trio)
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the import, with the command."""
+    for name in [name for name in sys.modules if name.startswith("signoff.engines.procrastinate")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'signoff\[distributed\]'"):
+        importlib.import_module("signoff.engines.procrastinate")
