@@ -296,15 +296,25 @@ class Client(Host):
         return await self._machinery.worker.drain()
 
     @asynccontextmanager
-    async def serving(self) -> AsyncGenerator[Self]:
-        """Run the engine, the outbox, the deadlines and the inbox until the block ends."""
-        machinery = self._machinery
+    async def serving(self, *, grace: timedelta = timedelta(0)) -> AsyncGenerator[Self]:
+        """
+        Run the engine, the outbox, the deadlines and the inbox until the block ends.
+
+        Args:
+            grace: How long what runs when the block ends may go on, while nothing new begins.
+                What has not ended then is cut off, and whoever serves goes on with it at once;
+                a step that was cut off runs again. A block that raises waits for nothing.
+        """
+        from signoff.worker import Shift  # noqa: PLC0415 - the root stays light
+
+        machinery, shift = self._machinery, Shift()
         raised: Exception | None = None
         async with anyio.create_task_group() as group:
-            group.start_soon(machinery.serve)
+            group.start_soon(machinery.serve, shift)
             machinery.hosting.serving += 1
             try:
                 yield self
+                await shift.end(grace=grace)
             except Exception as error:  # noqa: BLE001 - raised below, out of the group's wrapping
                 raised = error
             finally:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Claim, Sealed, Signal, Task
 from signoff.model.delivery import Delivery
 from signoff.model.policy import Risk
 from signoff.model.request import Request, RequestStatus
@@ -215,6 +215,25 @@ class Store(Protocol):
     async def signals(self, run_id: str) -> Sequence[Signal]:
         """Return a run's unconsumed signals in the order they were appended."""
 
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        """
+        Return all that is stored of a run, at the cost of one read where the store can do that.
+
+        Only what its claim protects has to be of one state: whoever takes the very next claim
+        after the one that this returned knows that the run and its journal are still as they
+        were read. So reading one after the other, the claim first, is right for any store,
+        and is what this does where a store does no better.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        return Checkpoint(
+            claim=await self.claim(run_id),
+            run=await self.run(run_id),
+            journal=await self.journal(run_id),
+            signals=await self.signals(run_id),
+        )
+
     @abstractmethod
     async def late_results(self, run_id: str) -> Sequence[Signal]:
         """Return every `late_result` signal of a run, consumed or not."""
@@ -310,6 +329,38 @@ class Store(Protocol):
     @abstractmethod
     async def counts(self) -> Counts:
         """Return how many there are."""
+
+
+@runtime_checkable
+class BringsNews(Protocol):
+    """A store that hears at once of what other processes commit; others are found out by the sweep."""
+
+    @abstractmethod
+    async def bring_news(
+        self, hear: Callable[[Sequence[Task]], None], *, look: Callable[[], Awaitable[None]]
+    ) -> None:
+        """
+        Say what is to be done because of other processes' commits, until cancelled.
+
+        Only a hint: news may be repeated, or lost. Returns at once where the store was told to
+        bring none, and raises nothing for a server that is gone for a while.
+
+        Args:
+            hear: Takes tasks. Never blocks.
+            look: Looks for work in the tables, as after a connection was lost.
+        """
+
+
+@runtime_checkable
+class TakesNews(Protocol):
+    """
+    An engine whose tasks stay in its process, so that it has to be told of other processes' commits.
+
+    Attributes:
+        takes_news: That it is one.
+    """
+
+    takes_news: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, s
 from signoff.errors import InboxError, StoreUnavailableError
 from signoff.model.changes import Task
 from signoff.model.request import Request
+from signoff.model.run import Run
 from signoff.ports import Batch, Engine
 from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import FaultyStore, ManualClock, MemoryMail
@@ -69,6 +70,64 @@ async def test_a_run_goes_all_the_way_while_its_client_serves() -> None:
             ended = await client.flows.wait(run.run_id)
 
     assert ended.output == "published: lovely"
+
+
+GATES: dict[str, anyio.Event] = {}
+"""What the step of a run waits for, by the run's name."""
+
+
+class Slow(Flow, name="serving.told"):
+    """One step that ends when it is told to."""
+
+    @start()
+    async def wait(self) -> str:
+        """Wait for what is this run's."""
+        GATES[f"{self.state['name']} begun"].set()
+        await GATES[f"{self.state['name']} may end"].wait()
+        return "done"
+
+
+async def test_a_block_that_ends_with_grace_lets_what_runs_end_and_begins_nothing_new() -> None:
+    """The step that runs ends; a run that is started meanwhile is left to whoever serves next."""
+    GATES.update(
+        {f"{name} {what}": anyio.Event() for name in "ab" for what in ("begun", "may end")}
+    )
+    async with Client() as client, anyio.create_task_group() as group:
+
+        async def start_another() -> None:
+            await GATES["a begun"].wait()
+            ending.set()
+            await checkpoint()
+            later.append(await client.flows.start(Slow, inputs={"name": "b"}))
+            GATES["a may end"].set()
+
+        later: list[Run] = []
+        ending = anyio.Event()
+        with anyio.fail_after(SOON.total_seconds()):
+            async with client.serving(grace=SOON):
+                run = await client.flows.start(Slow, inputs={"name": "a"})
+                group.start_soon(start_another)
+                await ending.wait()
+
+        assert (await client.flows.get(run.run_id)).output == "done"
+        assert (await client.flows.get(later[0].run_id)).status == "ready"
+        assert not GATES["b begun"].is_set()
+
+
+async def test_a_block_that_ends_without_grace_gives_back_what_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The run is ready again, no claim is left, and the log says how many were cut off."""
+    caplog.set_level(logging.INFO, "signoff.worker")
+    GATES.update({f"a {what}": anyio.Event() for what in ("begun", "may end")})
+    async with Client() as client:
+        async with client.serving():
+            run = await client.flows.start(Slow, inputs={"name": "a"})
+            with anyio.fail_after(SOON.total_seconds()):
+                await GATES["a begun"].wait()
+
+        assert "1 tasks did not end in time" in caplog.text
+        assert (await client.flows.get(run.run_id)).status == "ready"
 
 
 async def test_what_another_process_left_is_found_by_the_sweep(

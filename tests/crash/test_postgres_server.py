@@ -158,7 +158,7 @@ async def test_a_server_that_is_killed_and_restarted_is_gone_on_with(
     engine: Callable[[], Engine],
     moment: str,
 ) -> None:
-    """At whatever moment: each run ends by itself, each effect is there once, nobody is in doubt."""
+    """Reliability 8: at whatever moment: each run ends by itself, each effect is there once, nobody is in doubt."""
     store = PostgresStore(cluster.address, patience=timedelta(seconds=60))
     async with Client(store, keyring=KEYS, engine=engine()) as client:
         runs = [
@@ -184,7 +184,7 @@ async def test_a_server_that_is_killed_and_restarted_is_gone_on_with(
 async def test_a_client_says_when_its_server_is_gone_and_goes_on_when_it_is_back(
     cluster: Any,
 ) -> None:
-    """Past the store's patience calls fail, with what is wrong; nothing has to be opened anew."""
+    """Reliability 8: past the store's patience calls fail, with what is wrong; nothing has to be opened anew."""
     store = PostgresStore(cluster.address, patience=timedelta(seconds=1))
     async with Client(store, keyring=KEYS) as client:
         run = await client.flows.start(Purchase, inputs={"invoice": 7})

@@ -29,6 +29,7 @@ from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
 from signoff.stores.postgres_errors import explained, is_worth_another
+from signoff.stores.postgres_news import News
 
 ResultT = TypeVar("ResultT")
 
@@ -169,13 +170,7 @@ class Server:
     def __init__(
         self, address: str, *, schema: str, connections: int, patience: timedelta, prepare: bool
     ) -> None:
-        try:
-            parts = conninfo_to_dict(address)
-        except psycopg.ProgrammingError:
-            raise ConfigurationError(
-                "the address of the database cannot be understood; it looks like"
-                " postgresql://user:password@host:5432/database"
-            ) from None
+        self.address, parts = _complete(address)
         if not _NAME.fullmatch(schema):
             raise ConfigurationError(
                 f"the schema cannot be called {schema!r}: lower-case letters, digits and"
@@ -183,7 +178,6 @@ class Server:
             )
         if connections < 1:
             raise ConfigurationError(f"connections is {connections}; it takes at least one")
-        self.address = make_conninfo("", **{**_DEFAULTS, **parts})
         self.schema = schema
         host, port = parts.get("host") or "localhost", parts.get("port") or 5432
         self.place = f"postgresql://{host}:{port}/{parts.get('dbname') or ''}, schema {schema}"
@@ -197,6 +191,10 @@ class Server:
     def is_open(self) -> bool:
         """Whether connections are kept."""
         return self._pool is not None
+
+    def news(self, address: str) -> News:
+        """Return what tells and hears of commits, on a connection of its own to `address`."""
+        return News(_complete(address)[0], place=self.place, schema=self.schema)
 
     @contextmanager
     def session(self, *, is_lost: bool = False) -> Generator[Session]:
@@ -318,6 +316,18 @@ class Server:
         return ConfigurationError(
             f"the store over {self.place} is not open: `async with store:` opens it"
         )
+
+
+def _complete(address: str) -> tuple[str, dict[str, Any]]:
+    """Return an address with what it leaves open, and its parts. Raises `ConfigurationError`."""
+    try:
+        parts = conninfo_to_dict(address)
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "the address of the database cannot be understood; it looks like"
+            " postgresql://user:password@host:5432/database"
+        ) from None
+    return make_conninfo("", **{**_DEFAULTS, **parts}), parts
 
 
 def _configure(connection: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,17 +17,27 @@ from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Claim, Sealed, Signal, Task
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
 from signoff.model.token import TokenRow
-from signoff.ports import Clock, Counts, RequestQuery, RunQuery, Store, TaskSink, TransactionalSink
+from signoff.ports import (
+    BringsNews,
+    Clock,
+    Counts,
+    RequestQuery,
+    RunQuery,
+    Store,
+    TakesNews,
+    TaskSink,
+    TransactionalSink,
+)
 from signoff.stores import postgres_reads as reads
 from signoff.stores import postgres_work as work
 from signoff.stores.postgres_pool import Server, Session
 from signoff.stores.postgres_schema import bring_up_to_date
-from signoff.stores.postgres_writes import Encoded, forget_commits
+from signoff.stores.postgres_writes import Encoded, forget_commits, tell
 
 ResultT = TypeVar("ResultT")
 
@@ -37,7 +47,7 @@ FORGET_EVERY: Final = 500
 """After how many commits those that nobody asks about any more are forgotten."""
 
 
-class PostgresStore(Store):
+class PostgresStore(Store, BringsNews):
     """
     Keeps everything in one schema of a PostgreSQL database, version 13 or later.
 
@@ -54,6 +64,10 @@ class PostgresStore(Store):
     **When a commit's caller is cancelled** while it waits for its turn, nothing is begun;
     otherwise it is only let go once the commit is settled.
 
+    **Other processes** hear of a commit at once, by NOTIFY in its transaction: what is told are
+    ids of what is to be done, and whoever serves with an engine of its own process listens for
+    them on a connection beside the others. What is not heard is found by the sweep.
+
     **Time** is the server's: deadlines and timestamps, and the leases of claims too. A date of
     the server that is set forward ends leases early, one that is set back prolongs them.
 
@@ -69,9 +83,11 @@ class PostgresStore(Store):
             for a server that went away to come back.
         prepare: Whether statements stay prepared on the server's connections; `False` behind a
             pooler in transaction mode that does not know prepared statements.
+        news: Whether commits are told to other processes, and theirs heard; where `address` is
+            that of a pooler in transaction mode, the address of the server itself, to hear by.
 
     Raises:
-        ConfigurationError: The address cannot be understood.
+        ConfigurationError: An address cannot be understood.
     """
 
     durable = True
@@ -85,13 +101,16 @@ class PostgresStore(Store):
         connections: int = 10,
         patience: timedelta = timedelta(seconds=10),
         prepare: bool = True,
+        news: bool | str = True,
     ) -> None:
         self._server = Server(
             address, schema=schema, connections=connections, patience=patience, prepare=prepare
         )
+        self._news = self._server.news(news if isinstance(news, str) else address) if news else None
         self.location = self._server.place
         self._sink: TaskSink | None = None
         self._joined: TransactionalSink | None = None
+        self._tells = False
         self._process = 0
         self._commits = count(1)
 
@@ -156,9 +175,23 @@ class PostgresStore(Store):
     @override
     def hand_tasks_to(self, sink: TaskSink) -> None:
         self._sink = sink
+        self._tells = isinstance(sink, TakesNews)
         self._joined = sink if isinstance(sink, TransactionalSink) else None
         if self._joined is not None:
             self._joined.meet(self._server.address, self._server.schema)
+
+    @override
+    async def bring_news(
+        self, hear: Callable[[Sequence[Task]], None], *, look: Callable[[], Awaitable[None]]
+    ) -> None:
+        news = self._news
+        if news is None:
+            return
+
+        async def call(word: str) -> None:
+            await self._call(partial(tell, channel=news.channel, news=word))
+
+        await news.bring(hear, look=look, call=call)
 
     @override
     async def now(self) -> datetime:
@@ -183,6 +216,10 @@ class PostgresStore(Store):
     @override
     async def signals(self, run_id: str) -> Sequence[Signal]:
         return await self._call(partial(reads.signals, run_id=run_id))
+
+    @override
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        return await self._call(partial(work.checkpoint, run_id=run_id))
 
     @override
     async def late_results(self, run_id: str) -> Sequence[Signal]:
@@ -280,12 +317,19 @@ class PostgresStore(Store):
     def _make(self, session: Session, *, encoded: Encoded, tasks: Sequence[Task]) -> None:
         joined = self._joined if tasks else None
         if joined is None or not joined.is_within(session.connection):
-            encoded.send(session)
+            channel, news = self._told_of(tasks)
+            encoded.send(session, channel=channel, news=news)
             self._hand_over(tasks)
             return
         with session.together(patience=self._server.patience):
             encoded.send(session)
             joined.submit_within(session.connection, tasks)
+
+    def _told_of(self, tasks: Sequence[Task]) -> tuple[str, str]:
+        """Return what others are told of a commit, and on which channel; nothing where engines tell each other."""
+        if self._news is None or not self._tells:
+            return "", ""
+        return self._news.channel, self._news.about(tasks)
 
     def _hand_over(self, tasks: Sequence[Task]) -> None:
         """Give the tasks of a commit to the sink; the commit stands, whatever the sink does."""
