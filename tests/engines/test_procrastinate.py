@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +19,11 @@ import pytest
 from anyio.lowlevel import checkpoint
 from psycopg import sql
 
+from signoff import Client
 from signoff.engines.procrastinate import ProcrastinateEngine
 from signoff.errors import ConfigurationError, StaleWriteError, StoreUnavailableError
 from signoff.model.changes import Acquire, Changes
+from signoff.stores import MemoryStore
 from signoff.stores.postgres import PostgresStore
 from signoff.testing.engine_contract import Work, a_task
 
@@ -358,8 +361,10 @@ async def test_a_role_with_what_the_docs_grant_can_work(
 
 async def test_an_engine_needs_to_know_its_database() -> None:
     """Without an address it is the store's, if that is a PostgreSQL."""
-    with pytest.raises(ConfigurationError, match="lives in the database of the client's"):
-        await ProcrastinateEngine().serve(Work().handle, sweep=Work().sweep, every_seconds=NEVER)
+    async with Client(MemoryStore(), engine=ProcrastinateEngine()) as client:
+        with pytest.raises(ConfigurationError, match="lives in the database of the client's"):
+            async with client.serving():
+                await anyio.sleep_forever()
 
 
 def test_an_address_or_name_that_will_not_do_is_refused() -> None:
@@ -524,15 +529,28 @@ async def test_serving_takes_asyncio(postgres: str, jobs_schema: str) -> None:
     """On another loop it says what it takes."""
     engine = ProcrastinateEngine(postgres, schema=jobs_schema)
 
-    def on_trio() -> None:
-        work = Work()
-        anyio.run(
-            lambda: engine.serve(work.handle, sweep=work.sweep, every_seconds=NEVER),
-            backend="trio",
-        )
+    async def serve() -> None:
+        async with Client(MemoryStore(), engine=engine) as client, client.serving():
+            await anyio.sleep_forever()
 
     with pytest.raises(ConfigurationError, match="serves on asyncio only"):
-        await anyio.to_thread.run_sync(on_trio)
+        await anyio.to_thread.run_sync(partial(anyio.run, serve, backend="trio"))
+
+
+async def test_who_does_not_serve_may_run_on_trio(
+    postgres: str, postgres_schema: str, books: Books
+) -> None:
+    """What it commits becomes jobs for workers on asyncio."""
+
+    async def commit() -> None:
+        store = PostgresStore(postgres, schema=postgres_schema)
+        async with store:
+            store.hand_tasks_to(ProcrastinateEngine())
+            await store.commit(Changes(tasks=(a_task("run_1"),)))
+
+    await anyio.to_thread.run_sync(partial(anyio.run, commit, backend="trio"))
+
+    assert books.subjects() == ["run_1"]
 
 
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
