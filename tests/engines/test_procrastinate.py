@@ -6,23 +6,24 @@ import importlib
 import re
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import psycopg
 import pytest
 from anyio.lowlevel import checkpoint
 from psycopg import sql
+from typing_extensions import override
 
 from signoff import Client
 from signoff.engines.procrastinate import ProcrastinateEngine
 from signoff.errors import ConfigurationError, StaleWriteError, StoreUnavailableError
-from signoff.model.changes import Acquire, Changes
+from signoff.model.changes import Acquire, Changes, Task
 from signoff.stores import MemoryStore
 from signoff.stores.postgres import PostgresStore
 from signoff.testing.engine_contract import Work, a_task
@@ -265,6 +266,72 @@ async def test_processes_that_open_it_at_once_make_its_tables_once(
     assert found == [True] * 4
     assert caplog.text == ""
     assert books.jobs() == []
+
+
+async def test_tables_of_an_older_procrastinate_are_brought_up_to_date(
+    postgres: str, jobs_schema: str, books: Books
+) -> None:
+    """By what it brings along, from where the note on the schema says that they are."""
+    comment = f"SELECT obj_description('{jobs_schema}'::regnamespace, 'pg_namespace')"
+    with psycopg.connect(postgres, autocommit=True) as session:
+        assert ProcrastinateEngine(postgres, schema=jobs_schema).is_within(session)
+        [(newest,)] = books.all(comment)
+        books.all(f"COMMENT ON SCHEMA {jobs_schema} IS '03.04.00_49'")
+        books.all(
+            "DROP TRIGGER procrastinate_trigger_status_events_update_v1 ON procrastinate_jobs"
+        )
+        assert ProcrastinateEngine(postgres, schema=jobs_schema).is_within(session)
+
+    trigger = (
+        "SELECT 1 FROM pg_trigger WHERE tgrelid = 'procrastinate_jobs'::regclass AND tgname = %s"
+    )
+    assert books.all(trigger, "procrastinate_trigger_status_events_update_v1") == [(1,)]
+    assert books.all(comment) == [(newest,)]
+    assert newest >= "03.04.00_50"
+
+
+async def test_tables_that_somebody_else_has_made_are_left_as_they_are(
+    postgres: str, jobs_schema: str, books: Books
+) -> None:
+    """They have no note; whoever made them sees to them."""
+    with psycopg.connect(postgres, autocommit=True) as session:
+        assert ProcrastinateEngine(postgres, schema=jobs_schema).is_within(session)
+        books.all(f"COMMENT ON SCHEMA {jobs_schema} IS NULL")
+        books.all(
+            "DROP TRIGGER procrastinate_trigger_status_events_update_v1 ON procrastinate_jobs"
+        )
+        assert ProcrastinateEngine(postgres, schema=jobs_schema).is_within(session)
+
+    trigger = (
+        "SELECT 1 FROM pg_trigger WHERE tgrelid = 'procrastinate_jobs'::regclass AND tgname = %s"
+    )
+    assert books.all(trigger, "procrastinate_trigger_status_events_update_v1") == []
+
+
+async def test_a_commit_that_stops_in_the_midst_is_given_up_by_the_server(
+    postgres: str, postgres_schema: str, books: Books
+) -> None:
+    """So that a process that is frozen there keeps nobody from its rows for longer than that."""
+
+    class Frozen(ProcrastinateEngine):
+        """An engine that begins to write jobs, and goes on when its session is ended."""
+
+        @override
+        def submit_within(self, connection: object, tasks: Sequence[Task]) -> None:
+            session = cast("psycopg.Connection[Any]", connection)
+            there = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+            while books.all(there, session.info.backend_pid):
+                pass
+            super().submit_within(connection, tasks)
+
+    frozen = PostgresStore(postgres, schema=postgres_schema, patience=timedelta(milliseconds=300))
+    changes = Changes(claims=(acquire("run_1"),), tasks=(a_task("run_1"),))
+    async with frozen, PostgresStore(postgres, schema=postgres_schema) as other:
+        frozen.hand_tasks_to(Frozen())
+        with pytest.raises(StoreUnavailableError):
+            await frozen.commit(changes)
+        assert books.jobs() == []
+        await other.commit(changes)
 
 
 async def test_an_address_of_the_same_database_is_known_for_it(
