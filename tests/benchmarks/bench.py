@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 import anyio
-from tests.benchmarks import mail, parked
+from tests.benchmarks import burst, latency, mail, parked
 from tests.benchmarks.article import REQUESTER, REVIEWER, Article, ArticleInThreads
 from tests.benchmarks.costs import Cost, middle, timed
 from tests.benchmarks.peers import table as peers
@@ -37,7 +37,18 @@ from signoff.stores import SQLiteStore
 Synchronous = Literal["FULL", "NORMAL"]
 
 AT_ONCE: Final = (1, 8, 64)
-PARTS: Final = ("rates", "bytes", "mail", "import", "peers", "peers-postgres", "parked", "million")
+PARTS: Final = (
+    "rates",
+    "bytes",
+    "mail",
+    "import",
+    "peers",
+    "peers-postgres",
+    "parked",
+    "million",
+    "burst",
+    "latency",
+)
 
 
 @dataclass(frozen=True)
@@ -277,6 +288,8 @@ def main() -> None:
             "import": imports,
             "peers": partial(peers.on_sqlite, folder, others, rounds=given.repeats),
             "peers-postgres": partial(peers.on_postgres, others, rounds=given.repeats),
+            "burst": partial(burst.table, others, rounds=given.repeats),
+            "latency": partial(latency.table, folder),
             "parked": partial(parked.table, folder, parked.MANY),
             "million": partial(parked.table, folder, parked.MILLION),
         }
