@@ -16,58 +16,40 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 import anyio
-from tests.benchmarks import burst, latency, mail, parked
+from tests.benchmarks import burst, hottest, latency, mail, parked
+from tests.benchmarks.alone import AT_ONCE, Measured, alone, elsewhere, statements
 from tests.benchmarks.article import REQUESTER, REVIEWER, Article, ArticleInThreads
-from tests.benchmarks.costs import Cost, middle, timed
+from tests.benchmarks.costs import Cost, middle
 from tests.benchmarks.peers import table as peers
-from tests.benchmarks.peers.timing import PUBLISHED, STATE
+from tests.benchmarks.peers.timing import STATE
 
 from signoff import Client, Flow
-from signoff.model.run import Run
 from signoff.security.keyring import Keyring
 from signoff.stores import SQLiteStore
 
 Synchronous = Literal["FULL", "NORMAL"]
 
-AT_ONCE: Final = (1, 8, 64)
 PARTS: Final = (
     "rates",
+    "stores",
+    "statements",
     "bytes",
+    "profile",
     "mail",
     "import",
+    "latency",
     "peers",
     "peers-postgres",
+    "burst",
     "parked",
     "million",
-    "burst",
-    "latency",
 )
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One line of the table: a pause, a decision and a resume, and all three."""
-
-    pause: Cost
-    decide: Cost
-    resume: Cost
-
-    @property
-    def whole(self) -> Cost:
-        """From the start of a run to its end."""
-        parts = (self.pause, self.decide, self.resume)
-        return Cost(
-            self.pause.times,
-            sum(part.seconds for part in parts),
-            sum(part.cpu for part in parts),
-        )
 
 
 # The floor.
@@ -98,45 +80,14 @@ def floor(folder: Path, synchronous: Synchronous, *, times: int) -> Cost:
 # Pausing and resuming.
 
 
-async def measured(client: Client, flow: type[Flow], *, times: int, at_once: int) -> Measured:
-    """Pause, decide and resume runs, one phase after the other."""
-    advance = client._machinery.executor.advance
-    runs: list[str] = []
-
-    async def pause(_number: int) -> None:
-        run = await client.flows.start(flow, inputs={"text": STATE}, requester=REQUESTER)
-        await advance(run.run_id)
-        runs.append(run.run_id)
-
-    paused = await timed(pause, times=times, at_once=at_once)
-    requests: list[str] = []
-    for run_id in runs:
-        page = await client.hitl.list_requests(run_id=run_id, status="pending")
-        requests += [request.request_id for request in page]
-
-    async def decide(number: int) -> None:
-        await client.hitl.approve(request_id=requests[number], reviewer=REVIEWER)
-
-    decided = await timed(decide, times=times, at_once=at_once)
-
-    async def resume(number: int) -> None:
-        await advance(runs[number])
-
-    resumed = await timed(resume, times=times, at_once=at_once)
-    ended: list[Run] = [await client.flows.get(run_id) for run_id in runs]
-    assert [run.output for run in ended] == [PUBLISHED] * times
-    return Measured(paused, decided, resumed)
-
-
 async def in_a_store(
     folder: Path, synchronous: Synchronous, flow: type[Flow], *, times: int, at_once: int
 ) -> Measured:
     """Measure with a database of its own."""
     path = folder / f"runs-{synchronous}-{at_once}-{time.monotonic_ns()}.db"
-    store = SQLiteStore(path, synchronous=synchronous)
-    async with Client(store, keyring=Keyring.generate()) as client:
-        await measured(client, flow, times=max(8, at_once), at_once=at_once)
-        return await measured(client, flow, times=times, at_once=at_once)
+    return await alone(
+        SQLiteStore(path, synchronous=synchronous), flow, times=times, at_once=at_once
+    )
 
 
 # Bytes.
@@ -289,6 +240,9 @@ def main() -> None:
             "peers": partial(peers.on_sqlite, folder, others, rounds=given.repeats),
             "peers-postgres": partial(peers.on_postgres, others, rounds=given.repeats),
             "burst": partial(burst.table, others, rounds=given.repeats),
+            "stores": partial(elsewhere, times=given.times, rounds=given.rounds),
+            "statements": statements,
+            "profile": partial(hottest.table, folder),
             "latency": partial(latency.table, folder),
             "parked": partial(parked.table, folder, parked.MANY),
             "million": partial(parked.table, folder, parked.MILLION),
