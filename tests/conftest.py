@@ -57,6 +57,20 @@ def _mail_servers() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def check_books() -> Callable[[Path], None]:
+    """Return what finds a change without its audit entry, or an entry without its change."""
+    check: Callable[[Path], None] = _beside("books").check_books
+    return check
+
+
+@pytest.fixture(scope="session")
+def copy_books() -> Callable[[str, str, Path], Path]:
+    """Return what copies the books in a schema of a PostgreSQL server into a file for the check."""
+    copy: Callable[[str, str, Path], Path] = _beside("books").copy_books
+    return copy
+
+
+@pytest.fixture(scope="session")
 def postgres_binaries(postgres_cluster: ModuleType) -> Path:
     """Return where the binaries of a PostgreSQL server are; without any, the test is skipped."""
     found: Path | None = postgres_cluster.binaries()

@@ -23,60 +23,21 @@ from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 import anyio
-from tests.benchmarks import mail
+from tests.benchmarks import mail, parked
+from tests.benchmarks.article import REQUESTER, REVIEWER, Article, ArticleInThreads
 from tests.benchmarks.costs import Cost, middle, timed
+from tests.benchmarks.peers import table as peers
+from tests.benchmarks.peers.timing import PUBLISHED, STATE
 
-from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, start
+from signoff import Client, Flow
 from signoff.model.run import Run
 from signoff.security.keyring import Keyring
 from signoff.stores import SQLiteStore
 
 Synchronous = Literal["FULL", "NORMAL"]
 
-STATE: Final = "x" * 10_000
-REVIEWER: Final = "ann@acme.example"
 AT_ONCE: Final = (1, 8, 64)
-PARTS: Final = ("rates", "bytes", "mail", "import")
-
-
-class Article(Flow, name="bench.article"):
-    """Three steps, of coroutine functions."""
-
-    @start()
-    async def draft(self) -> str:
-        """Write."""
-        return "copy"
-
-    @listen(draft)
-    @human_feedback("Publish this?", emit=["approved", "rejected"], assignees=[REVIEWER])
-    async def review(self, copy: str) -> str:
-        """Ask."""
-        return copy
-
-    @listen("approved")
-    async def publish(self, result: HumanFeedbackResult) -> str:
-        """Publish."""
-        return f"published {result.output}"
-
-
-class ArticleInThreads(Flow, name="bench.article_in_threads"):
-    """The same, each step in a worker thread."""
-
-    @start()
-    def draft(self) -> str:
-        """Write."""
-        return "copy"
-
-    @listen(draft)
-    @human_feedback("Publish this?", emit=["approved", "rejected"], assignees=[REVIEWER])
-    def review(self, copy: str) -> str:
-        """Ask."""
-        return copy
-
-    @listen("approved")
-    def publish(self, result: HumanFeedbackResult) -> str:
-        """Publish."""
-        return f"published {result.output}"
+PARTS: Final = ("rates", "bytes", "mail", "import", "peers", "peers-postgres", "parked", "million")
 
 
 @dataclass(frozen=True)
@@ -132,7 +93,7 @@ async def measured(client: Client, flow: type[Flow], *, times: int, at_once: int
     runs: list[str] = []
 
     async def pause(_number: int) -> None:
-        run = await client.flows.start(flow, inputs={"text": STATE}, requester="agent-7")
+        run = await client.flows.start(flow, inputs={"text": STATE}, requester=REQUESTER)
         await advance(run.run_id)
         runs.append(run.run_id)
 
@@ -152,7 +113,7 @@ async def measured(client: Client, flow: type[Flow], *, times: int, at_once: int
 
     resumed = await timed(resume, times=times, at_once=at_once)
     ended: list[Run] = [await client.flows.get(run_id) for run_id in runs]
-    assert [run.output for run in ended] == ["published copy"] * times
+    assert [run.output for run in ended] == [PUBLISHED] * times
     return Measured(paused, decided, resumed)
 
 
@@ -179,7 +140,7 @@ async def sizes(folder: Path, *, times: int) -> tuple[float, float]:
 
     async def park(client: Client) -> None:
         for _ in range(times):
-            run = await client.flows.start(Article, inputs={"text": STATE}, requester="agent-7")
+            run = await client.flows.start(Article, inputs={"text": STATE}, requester=REQUESTER)
             await client._machinery.executor.advance(run.run_id)
             (request,) = await client.hitl.list_requests(run_id=run.run_id)
             requests.append((run.run_id, request.request_id))
@@ -295,6 +256,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=512, help="runs for each line")
     parser.add_argument("--replies", type=int, default=1000, help="replies, and mails, each line")
     parser.add_argument("--rounds", type=int, default=3, help="the middle one is shown")
+    parser.add_argument("--repeats", type=int, default=7, help="of each contender, in turns")
+    parser.add_argument("--peers", type=Path, help="where the session has installed them")
     parser.add_argument("--modes", nargs="+", default=["FULL", "NORMAL"])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which tables")
     given = parser.parse_args()
@@ -306,11 +269,16 @@ def main() -> None:
     )
     with TemporaryDirectory(dir=given.folder, prefix="bench-") as name:
         folder = Path(name)
+        others = peers.Environments(given.peers)
         tables: dict[str, Callable[[], None]] = {
             "rates": partial(rates, folder, given.modes, times=given.times, rounds=given.rounds),
             "bytes": partial(bytes_of_runs, folder),
             "mail": partial(mail.table, folder, times=given.replies, rounds=given.rounds),
             "import": imports,
+            "peers": partial(peers.on_sqlite, folder, others, rounds=given.repeats),
+            "peers-postgres": partial(peers.on_postgres, others, rounds=given.repeats),
+            "parked": partial(parked.table, folder, parked.MANY),
+            "million": partial(parked.table, folder, parked.MILLION),
         }
         for part in PARTS:
             if part in given.parts:

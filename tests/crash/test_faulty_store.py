@@ -14,7 +14,7 @@ from signoff.model.changes import Changes
 from signoff.ports import Store
 from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import FaultyStore, StoreContract
-from signoff.testing.builders import a_request, writing
+from signoff.testing.builders import a_request, an_acquire, writing
 
 
 class TestFaultyStore(StoreContract):
@@ -78,6 +78,18 @@ async def test_it_can_be_told_to_fail_at_once() -> None:
             await store.commit(Changes(handled=("other",)))
         with pytest.raises(StoreUnavailableError):
             await store.was_handled("key")
+
+
+async def test_the_claims_of_the_dead_can_be_let_lapse() -> None:
+    """After the failure, without counting as a commit: another process takes what they held."""
+    inner = MemoryStore()
+    async with FaultyStore(inner) as store:
+        await store.commit(Changes(claims=(an_acquire(),)))
+        store.fail()
+        await store.let_claims_lapse()
+        assert store.commits == 1
+        assert list(await inner.live_claims("")) == []
+        await inner.commit(Changes(claims=(an_acquire(holder="bob", fencing=2),)))
 
 
 async def test_a_refused_commit_fails_all_the_same() -> None:

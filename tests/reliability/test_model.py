@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ from signoff.errors import (
     RequestExpiredError,
     StoreError,
 )
-from signoff.model.changes import Changes, Renew
+from signoff.model.changes import Changes
 from signoff.ports import RequestQuery, Store
 from signoff.security.keyring import Keyring
 from signoff.stores import MemoryStore
@@ -146,7 +146,7 @@ class World:
             store, notifiers=[self._mail], inbox=self._mail, keyring=self._keys, clock=self.clock
         )
         self.call(client.__aenter__)
-        self.call(lambda: let_claims_lapse(store))
+        self.call(store.let_claims_lapse)
         return store, client
 
     def closed(self) -> None:
@@ -261,22 +261,10 @@ async def _died(client: Client) -> None:
         await client.drain()
 
 
-async def let_claims_lapse(store: Store) -> None:
-    """Do what time does to the claims of the dead."""
-    for claim in await store.live_claims(""):
-        lapse = Renew(
-            subject=claim.subject,
-            holder=claim.holder,
-            fencing=claim.fencing,
-            lease=timedelta(0),
-        )
-        await store.commit(Changes(claims=(lapse,)))
-
-
 class LockStep(RuleBasedStateMachine):
     """Commands, mail, time and crashes, in any order, to all stores and the model."""
 
-    stores: dict[str, OpenStore]
+    stores: Mapping[str, OpenStore]
     backend: str
 
     payments: Bundle[int] = Bundle("payments")
@@ -401,7 +389,7 @@ class LockStep(RuleBasedStateMachine):
 
 
 def in_lock_step(
-    stores: dict[str, OpenStore],
+    stores: Mapping[str, OpenStore],
     backend: str,
     *,
     examples: int,
@@ -422,7 +410,7 @@ def in_lock_step(
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_every_store_does_what_the_model_does(
-    every_store: dict[str, OpenStore], backend: str
+    every_store: Mapping[str, OpenStore], backend: str
 ) -> None:
     """Reliability 3: a failure prints the commands, shrunk, and the blob that repeats them."""
     in_lock_step(every_store, backend, examples=6)
@@ -432,7 +420,7 @@ def test_every_store_does_what_the_model_does(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_every_store_does_what_the_model_does_for_long(
-    every_store: dict[str, OpenStore], backend: str
+    every_store: Mapping[str, OpenStore], backend: str
 ) -> None:
     """Reliability 3: the same with more commands."""
     in_lock_step(every_store, backend, examples=400)

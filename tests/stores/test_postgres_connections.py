@@ -225,7 +225,7 @@ def in_a_thread(work: Callable[[], object]) -> Iterator[None]:
 async def test_a_commit_whose_connection_is_lost_is_made_once(
     wire: Wire, postgres_tables: str, cut: Literal["before", "after"]
 ) -> None:
-    """Whether it was lost on its way or made and not acknowledged; its tasks are handed over once."""
+    """Reliability fault: reset in mid-commit. Whether it was lost on its way or made and not acknowledged; its tasks are handed over once."""
     sink = Collector()
     task = Task(kind="advance", subject="run_1")
     async with PostgresStore(wire.address, schema=postgres_tables) as store:
@@ -266,7 +266,7 @@ async def test_a_commit_that_the_server_still_makes_is_waited_for(
 async def test_an_outcome_that_cannot_be_found_out_is_said_to_be_unknown(
     wire: Wire, postgres_tables: str
 ) -> None:
-    """The server does not come back: the error says to look before the commit is repeated."""
+    """Reliability fault: reset in mid-commit. The server does not come back: the error says to look before the commit is repeated."""
     store = PostgresStore(wire.address, schema=postgres_tables, patience=BRIEF, connections=1)
     async with store:
         await store.now()
@@ -298,7 +298,7 @@ async def test_a_store_goes_on_after_all_its_connections_were_cut(
 async def test_a_store_whose_connections_are_all_in_use_says_so(
     sql: psycopg.Connection, postgres: str, postgres_tables: str
 ) -> None:
-    """After its patience; the one that has the connection is not disturbed."""
+    """Reliability fault: pool exhausted. After its patience; the one that has the connection is not disturbed."""
     store = PostgresStore(postgres, schema=postgres_tables, patience=BRIEF, connections=1)
     async with store:
         with (

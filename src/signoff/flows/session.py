@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 import anyio
 
@@ -16,7 +16,7 @@ from signoff.codec import Codec
 from signoff.desk import Desk
 from signoff.errors import SealInvalidError, StaleWriteError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Sealed, Signal, Task
 from signoff.model.policy import Policy
 from signoff.model.run import BlockedReason, Occurrence, Run
 from signoff.ports import Store
@@ -146,6 +146,8 @@ class Session:
         lock: Held around each read-and-commit of its records.
         policy: What holds where its gates say nothing: its flow's policy over the client's.
         failures: What its occurrences raised in this process.
+        released: Whether the claim was given back.
+        unchecked: What was read, if it is to be compared with its MACs.
     """
 
     shop: Workshop
@@ -157,6 +159,19 @@ class Session:
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     released: bool = False
+    unchecked: Checkpoint | None = None
+
+    @classmethod
+    def of(cls, stored: Checkpoint, held: Held, shop: Workshop) -> Self:
+        """Return a run as it was read before its claim was taken, or after."""
+        return cls(
+            shop=shop,
+            held=held,
+            run=stored.run.record,
+            journal={one.record.occurrence_id: one.record for one in stored.journal},
+            signals=list(stored.signals),
+            unchecked=stored,
+        )
 
     async def now(self) -> datetime:
         """Return business time."""

@@ -44,6 +44,8 @@ _ASK_AGAIN_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 0.05
 """How long to wait before a statement is sent again."""
 
+_GIVE_UP: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
+
 _NAME: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
@@ -105,15 +107,19 @@ class Session:
     Args:
         connection: In autocommit mode: each statement is a transaction of its own.
         schema: Where the tables are.
+
+    Attributes:
+        connection: For those who put statements of their own beside the store's.
+        schema: Where the tables are.
     """
 
     def __init__(self, connection: Connection, schema: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self.schema = schema
 
     def all(self, query: Query, values: Mapping[str, object] | None = None) -> list[DictRow]:
         """Run a statement, and return all its rows."""
-        cursor = self._connection.execute(query.within(self.schema), values, binary=True)
+        cursor = self.connection.execute(query.within(self.schema), values, binary=True)
         return cursor.fetchall()
 
     def first(self, query: Query, values: Mapping[str, object] | None = None) -> DictRow | None:
@@ -123,12 +129,25 @@ class Session:
 
     def run(self, query: Query, values: Mapping[str, object] | None = None) -> None:
         """Run a statement that returns nothing; without values, as many as there are."""
-        self._connection.execute(query.within(self.schema), values)
+        self.connection.execute(query.within(self.schema), values)
+
+    @contextmanager
+    def together(self, *, patience: float) -> Generator[None]:
+        """
+        Make what is run in the block one transaction, in as few round trips as may be.
+
+        Args:
+            patience: After how many seconds without a statement the server gives it up, as when
+                this process was stopped in the midst of it.
+        """
+        with self.connection.pipeline(), self.connection.transaction():
+            self.connection.execute(_GIVE_UP, (f"{patience * 1000:.0f}",))
+            yield
 
     @contextmanager
     def transaction(self) -> Generator[None]:
         """Make what is run in the block one transaction."""
-        with self._connection.transaction():
+        with self.connection.transaction():
             yield
 
 

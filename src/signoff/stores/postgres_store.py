@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Claim, Sealed, Signal, Task
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
@@ -31,6 +31,7 @@ from signoff.ports import (
     Store,
     TakesNews,
     TaskSink,
+    TransactionalSink,
 )
 from signoff.stores import postgres_reads as reads
 from signoff.stores import postgres_work as work
@@ -54,7 +55,8 @@ class PostgresStore(Store, BringsNews):
 
     Any number of machines, processes, event loops and threads may use it at once, on asyncio
     and on trio. Each commit and each read is one statement, one round trip and one transaction,
-    so that no lock is held while a process thinks, or after it was killed.
+    so that no lock is held while a process thinks, or after it was killed. Only where an engine
+    keeps its jobs in the same database, a commit with tasks takes a few round trips more.
 
     **A lost connection** in the midst of a commit leaves open whether it was made. The store
     then sends the same commit again, and the server, which keeps the ids of commits for an hour,
@@ -109,6 +111,7 @@ class PostgresStore(Store, BringsNews):
         self._news = self._server.news(news if isinstance(news, str) else address) if news else None
         self.location = self._server.place
         self._sink: TaskSink | None = None
+        self._joined: TransactionalSink | None = None
         self._tells = False
         self._process = 0
         self._commits = count(1)
@@ -157,13 +160,7 @@ class PostgresStore(Store, BringsNews):
         """
         encoded = Encoded.of(changes, patience=self._server.patience)
 
-        channel, news = self._told_of(changes.tasks)
-
-        def make(session: Session) -> None:
-            encoded.send(session, channel=channel, news=news)
-            self._hand_over(changes.tasks)
-
-        await self._call(make)
+        await self._call(partial(self._make, encoded=encoded, tasks=changes.tasks))
         if next(self._commits) % FORGET_EVERY == 0:
             # This commit is made, whatever becomes of the trace of former ones.
             with suppress(StoreUnavailableError):
@@ -181,6 +178,9 @@ class PostgresStore(Store, BringsNews):
     def hand_tasks_to(self, sink: TaskSink) -> None:
         self._sink = sink
         self._tells = isinstance(sink, TakesNews)
+        self._joined = sink if isinstance(sink, TransactionalSink) else None
+        if self._joined is not None:
+            self._joined.meet(self._server.address, self._server.schema)
 
     @override
     async def bring_news(
@@ -218,6 +218,10 @@ class PostgresStore(Store, BringsNews):
     @override
     async def signals(self, run_id: str) -> Sequence[Signal]:
         return await self._call(partial(reads.signals, run_id=run_id))
+
+    @override
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        return await self._call(partial(work.checkpoint, run_id=run_id))
 
     @override
     async def late_results(self, run_id: str) -> Sequence[Signal]:
@@ -315,6 +319,17 @@ class PostgresStore(Store, BringsNews):
         with self._server.session() as session:
             bring_up_to_date(session, self.location)
         self._server.open()
+
+    def _make(self, session: Session, *, encoded: Encoded, tasks: Sequence[Task]) -> None:
+        joined = self._joined if tasks else None
+        if joined is None or not joined.is_within(session.connection):
+            channel, news = self._told_of(tasks)
+            encoded.send(session, channel=channel, news=news)
+            self._hand_over(tasks)
+            return
+        with session.together(patience=self._server.patience):
+            encoded.send(session)
+            joined.submit_within(session.connection, tasks)
 
     def _told_of(self, tasks: Sequence[Task]) -> tuple[str, str]:
         """Return what others are told of a commit, and on which channel; nothing where engines tell each other."""

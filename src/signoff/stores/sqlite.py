@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from signoff.errors import ConfigurationError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Claim, Sealed, Signal, Task
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
@@ -196,6 +196,11 @@ class SQLiteStore(Store):
     @override
     async def signals(self, run_id: str) -> Sequence[Signal]:
         return await self._read(partial(reads.signals, run_id=run_id))
+
+    @override
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        clock = self._lease_clock
+        return await self._read(partial(work.checkpoint, run_id=run_id, lease_clock=clock))
 
     @override
     async def late_results(self, run_id: str) -> Sequence[Signal]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Final, Self
 
 from typing_extensions import override
 
 from signoff.errors import NotFoundError
-from signoff.model.changes import Changes, Renew
+from signoff.model.changes import Changes
 from signoff.model.decision import Resolution
 from signoff.model.request import AuditHead, Request
 from signoff.model.run import Run
@@ -50,17 +49,6 @@ class Acknowledging(FaultyStore):
         for request in changes.requests:
             if request.resolution is not None:
                 self.acknowledged[request.request_id] = request.resolution
-
-    async def let_claims_lapse(self) -> None:
-        """Do what time does to the claims of processes that are dead."""
-        for claim in await self._store.live_claims(""):
-            lapse = Renew(
-                subject=claim.subject,
-                holder=claim.holder,
-                fencing=claim.fencing,
-                lease=timedelta(0),
-            )
-            await self._store.commit(Changes(claims=(lapse,)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Literal, Self
 
@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from signoff.errors import StaleWriteError, StoreUnavailableError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Sealed, Signal
+from signoff.model.changes import Changes, Checkpoint, Claim, Renew, Sealed, Signal
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
@@ -77,6 +77,22 @@ class FaultyStore(Store):
         """Fail from now on, as in a process that dies at this very instant."""
         with self._counting:
             self.failed = self._lasting = True
+
+    async def let_claims_lapse(self) -> None:
+        """
+        Do what time does to the claims of processes that are dead: end every lease.
+
+        Whatever process still lives loses its claims too, as if it had been stopped for long.
+        Works after a failure as well, and counts as no commit.
+        """
+        for claim in await self._store.live_claims(""):
+            lapse = Renew(
+                subject=claim.subject,
+                holder=claim.holder,
+                fencing=claim.fencing,
+                lease=timedelta(0),
+            )
+            await self._store.commit(Changes(claims=(lapse,)))
 
     @override
     async def __aenter__(self) -> Self:
@@ -146,6 +162,10 @@ class FaultyStore(Store):
     @override
     async def signals(self, run_id: str) -> Sequence[Signal]:
         return await self._working().signals(run_id)
+
+    @override
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        return await self._working().checkpoint(run_id)
 
     @override
     async def late_results(self, run_id: str) -> Sequence[Signal]:
