@@ -27,14 +27,10 @@ from signoff.records import (
     instant_of,
     micros_of,
 )
-from signoff.stores.sqlite_states import body_of
 
 KeptT = TypeVar("KeptT", Request, TokenRow, Delivery)
 
 Parameters: TypeAlias = Mapping[str, str | int | None]
-
-_RUNS: Final = "SELECT runs.*, run_states.state FROM runs"
-_STATES: Final = "LEFT JOIN run_states ON run_states.run_id = runs.run_id"
 
 _FIRST: Final = -(2**63)
 _LAST: Final = 2**63 - 1
@@ -42,21 +38,21 @@ _LAST: Final = 2**63 - 1
 
 def run(connection: sqlite3.Connection, run_id: str) -> Sealed[Run]:
     """Return a run. Raises `NotFoundError`."""
-    row = _one(connection, f"{_RUNS} {_STATES} WHERE runs.run_id = ?", run_id)
+    row = _one(connection, "SELECT * FROM runs WHERE run_id = ?", run_id)
     if row is None:
         raise NotFoundError("run", run_id)
-    return _sealed(Run, row, body_of(row))
+    return _sealed(Run, row)
 
 
 def run_by_key(connection: sqlite3.Connection, flow_name: str, key: str) -> Sealed[Run] | None:
     """Return the run of a keyed call, if there is one."""
     row = _one(
         connection,
-        f"{_RUNS} INDEXED BY runs_by_key {_STATES} WHERE flow_name = ? AND key = ?",
+        "SELECT * FROM runs INDEXED BY runs_by_key WHERE flow_name = ? AND key = ?",
         flow_name,
         key,
     )
-    return None if row is None else _sealed(Run, row, body_of(row))
+    return None if row is None else _sealed(Run, row)
 
 
 def runs(connection: sqlite3.Connection, query: RunQuery) -> list[Sealed[Run]]:
@@ -72,12 +68,12 @@ def runs(connection: sqlite3.Connection, query: RunQuery) -> list[Sealed[Run]]:
     conditions = "".join(f"{name} = :{name} AND " for name in given)
     rows = _all(
         connection,
-        f"{_RUNS} INDEXED BY runs_{index} {_STATES}"
-        f" WHERE {conditions}(created_at, runs.run_id) > (:at, :id)"
-        " ORDER BY created_at, runs.run_id LIMIT :limit",
+        f"SELECT * FROM runs INDEXED BY runs_{index}"  # noqa: S608 - names of ours
+        f" WHERE {conditions}(created_at, run_id) > (:at, :id)"
+        " ORDER BY created_at, run_id LIMIT :limit",
         {**wanted, **_place(query.after, default=_FIRST), "limit": query.limit},
     )
-    return [_sealed(Run, row, body_of(row)) for row in rows]
+    return [_sealed(Run, row) for row in rows]
 
 
 def journal(connection: sqlite3.Connection, run_id: str) -> list[Sealed[Occurrence]]:
@@ -88,7 +84,7 @@ def journal(connection: sqlite3.Connection, run_id: str) -> list[Sealed[Occurren
         " ORDER BY seq, occurrence_id",
         {"id": run_id},
     )
-    return [_sealed(Occurrence, row, row["body"]) for row in rows]
+    return [_sealed(Occurrence, row) for row in rows]
 
 
 def signals(connection: sqlite3.Connection, run_id: str) -> list[Signal]:
@@ -271,11 +267,11 @@ def _read(model: type[KeptT], row: sqlite3.Row) -> KeptT:
     return record
 
 
-def _sealed(model: type[CheckpointT], row: sqlite3.Row, body: bytes) -> Sealed[CheckpointT]:
-    record = decode(model, body, row[0])
+def _sealed(model: type[CheckpointT], row: sqlite3.Row) -> Sealed[CheckpointT]:
+    record = decode(model, row["body"], row[0])
     return Sealed(
         record=record,
-        body=body,
+        body=row["body"],
         kid=row["kid"],
         mac=row["mac"],
         contradicts=contradiction(record, dict(row)),

@@ -26,12 +26,10 @@ from signoff.model.changes import (
 )
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
-from signoff.model.run import Run
 from signoff.model.token import TokenRow
 from signoff.records import columns_of, encode, encode_facts, micros_of
 from signoff.stores.lease_clock import LeaseClock
 from signoff.stores.leases import NEVER_HELD, Lease, check_fence, lease_after
-from signoff.stores.sqlite_states import Cut, cut, write_states
 
 Row: TypeAlias = Mapping[str, str | int | bytes | None]
 """The values of a row by the names of their columns."""
@@ -105,7 +103,6 @@ RUNS: Final = Table(
         "kid",
         "mac",
         "body",
-        "state_at",
     ),
     steady=("flow_name", "key", "parent_run_id", "created_at", "kid"),
 )
@@ -159,32 +156,27 @@ class Encoded:
     Attributes:
         changes: What it writes besides the rows.
         rows: The new versions of records, by table.
-        states: The states of runs that lie apart, by run id.
         signals: The rows of the signals to append.
         entries: The rows of the audit entries to append.
     """
 
     changes: Changes
     rows: Sequence[tuple[Table, Sequence[Row]]]
-    states: Sequence[tuple[str, bytes]]
     signals: Sequence[Row]
     entries: Sequence[Row]
 
     @classmethod
     def of(cls, changes: Changes) -> Self:
         """Encode everything. Raises `CodecError`."""
-        cuts = [cut(run.body) for run in changes.runs]
-        runs = [*zip(changes.runs, cuts, strict=True)]
         return cls(
             changes,
             (
-                (RUNS, [_run_row(run, parts) for run, parts in runs]),
+                (RUNS, [_sealed_row(run) for run in changes.runs]),
                 (OCCURRENCES, [_sealed_row(one) for one in changes.occurrences]),
                 (REQUESTS, [_row(request) for request in changes.requests]),
                 (TOKENS, [_row(token) for token in changes.tokens]),
                 (DELIVERIES, [_row(delivery) for delivery in changes.deliveries]),
             ),
-            [(run.record.run_id, parts.state) for run, parts in runs if parts.state],
             [_signal_row(signal) for signal in changes.signals],
             [_entry_row(entry) for entry in changes.audit],
         )
@@ -201,7 +193,6 @@ class Encoded:
         _check_time(self.changes, now)
         for table, rows in self.rows:
             table.write(connection, rows)
-        write_states(connection, self.states)
         if self.signals:
             _append_signals(connection, self.signals)
         _consume(connection, self.changes.consumed)
@@ -266,10 +257,6 @@ def _row(record: Request | TokenRow | Delivery) -> Row:
 def _sealed_row(sealed: Sealed[CheckpointT]) -> Row:
     columns = columns_of(sealed.record)
     return {**columns, "kid": sealed.kid, "mac": sealed.mac, "body": sealed.body}
-
-
-def _run_row(run: Sealed[Run], parts: Cut) -> Row:
-    return {**_sealed_row(run), "body": parts.rest, "state_at": parts.state_at}
 
 
 def _signal_row(signal: Signal) -> Row:
