@@ -33,8 +33,11 @@ CONNECTIONS: Final = 4
 PATIENCE_SECONDS: Final = 5.0
 """How long to wait for a connection, and for what is done on it."""
 
-LOOK_SECONDS: Final = 1.0
-"""After how long a worker that was told of nothing looks for jobs."""
+RECONNECT_SECONDS: Final = 1.0
+"""How long the pool goes on with an attempt to connect; whoever waits makes it begin another."""
+
+LOOK_SECONDS: Final = 0.25
+"""After how long a worker looks for jobs: it is told of new ones, but not that one need not wait any more for another of its run."""
 
 AGAIN_SECONDS: Final = 0.5
 """How long to wait before the next worker, after one that lost its server."""
@@ -86,7 +89,7 @@ class Service:
             check=AsyncConnectionPool.check_connection,
             timeout=PATIENCE_SECONDS,
             # Between two attempts it would wait ever longer.
-            reconnect_timeout=LOOK_SECONDS,
+            reconnect_timeout=RECONNECT_SECONDS,
             name="signoff jobs",
             open=False,
         )
