@@ -230,7 +230,7 @@ class Server:
                 "row_factory": dict_row,
                 "prepare_threshold": 5 if self._prepare else None,
             },
-            configure=_configure,
+            configure=configure,
             min_size=1,
             max_size=self._connections,
             check=_check_rested,
@@ -335,7 +335,8 @@ def _complete(address: str) -> tuple[str, dict[str, Any]]:
     return make_conninfo("", **{**_DEFAULTS, **parts}), parts
 
 
-def _configure(connection: Connection) -> None:
+def configure(connection: Connection) -> None:
+    """Have instants read as the store wants them."""
     connection.adapters.register_loader("timestamptz", _Instant)
 
 
