@@ -92,6 +92,7 @@ WRITTEN = [
     "It is confidential, so wait",
     "It does not show on my iPhone, and the last line is cut off at the right, so no",
     "12",
+    "The mobile layout is broken.",
     "(no) and yes",
     "Acme Ltd\nAnn Lee is asked too",
     "Please make it a bit shorter.\nAnn",

@@ -97,9 +97,15 @@ def _is_about_nothing(said: Sequence[str]) -> bool:
     """Return whether lines hold only pictures, remarks, links, notices, or the name of a device."""
     if not any(map(_WORD.search, said)) or all(map(_PARENTHESIS.fullmatch, said)):
         return True
-    if len(said) == 1 and len(said[0]) <= _MAX_ADDED_CHARS and DEVICES.search(said[0]):
+    if len(said) == 1 and _may_be_added(said[0]):
         return True
     return all(map(_leads_elsewhere, said))
+
+
+def _may_be_added(line: str) -> bool:
+    """Return whether a line names a device or an app, and does not end as sentences do."""
+    ends = line.endswith((".", "!", "?", "\uff1f", "\u3002"))
+    return len(line) <= _MAX_ADDED_CHARS and not ends and bool(DEVICES.search(line))
 
 
 def _is_like_a_formula(said: Sequence[str], named: Sequence[str]) -> bool:
