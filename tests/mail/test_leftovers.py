@@ -71,6 +71,8 @@ DOUBTFUL = [
     "Acme Ltd\nAnn Lee\nhttps://acme.example/",
     "(See attached file: report.pdf)",
     "Sendt via min iPhone",
+    "Von unterwegs gesendet",
+    "ご確認のほどお願いいたします。\nAnn Lee",
     "This mail is confidential.",
     "Please consider the environment before printing this email.",
     "Acme Ltd\nAnn Lee\nwww.acme.example",
@@ -92,6 +94,7 @@ WRITTEN = [
     "It is confidential, so wait",
     "It does not show on my iPhone, and the last line is cut off at the right, so no",
     "12",
+    "It was sent too late.",
     "The mobile layout is broken.",
     "(no) and yes",
     "Acme Ltd\nAnn Lee is asked too",
@@ -218,7 +221,7 @@ def test_a_place_below_the_quoted_mail_is_doubtful() -> None:
 @pytest.mark.parametrize(
     ("text", "doubtful"),
     [
-        ("第二句实在是太长了请改得短一点\n李安", False),
+        ("第二句实在是太长了所以请你们改得短一点\n李安", False),
         ("同意\n李安", True),
         ("\u656c\u795d\uff0c\n李安李安李安李安", False),
     ],

@@ -129,3 +129,12 @@ LEGAL: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """What disclaimers speak of in other words than `DISCLAIMER` knows."""
+
+SENT: Final = re.compile(
+    r"""\b(?:sent|gesendet|geschickt|versendet|verschickt|envoyée?|enviad[oa]|enviat|inviat[oa]|spedit[oa]|verzonden|verstuurd
+      |wysłan[eoay]|skickat|sänt|sendt|lähetetty|odesláno|posláno|odoslan[éo]|küldve|trimis|poslano|poslato|saadetud|išsiųsta
+      |sūtīts|nosūtīts|dikirim|gönderildi|gửi|отправлено|отослано|послано|надіслано|відправлено|изпратено|послато
+      |στάλθηκε|εστάλη|נשלח|أرسلت?|إرسال|ارسال)\b | 送信 | 发自 | 發自 | 发送 | 傳送 | 寄出 | 보냄 | 보냈 | भेजा | ส่งจาก""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What a line speaks of that a phone puts below every mail."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Final
 
-from signoff.mail.formulas import CLOSING, GREETING, LEGAL, NOTICE, THANKS
+from signoff.mail.formulas import CLOSING, GREETING, LEGAL, NOTICE, SENT, THANKS
 from signoff.mail.phrases import BANNER, DEVICES, DISCLAIMER, ITSELF
 
 _SLASH: Final = re.compile(r"[/|]")
@@ -46,7 +46,7 @@ _MAX_TITLES: Final = 2
 _FEW_WORDS: Final = 4
 _FEW_SIGNS: Final = 6
 _CLOSING_WORDS: Final = 8
-_CLOSING_SIGNS: Final = 12
+_CLOSING_SIGNS: Final = 16
 _SHORT: Final = 50
 _SENTENCE: Final = 60
 _MAX_ADDED_CHARS: Final = 60
@@ -103,9 +103,13 @@ def _is_about_nothing(said: Sequence[str]) -> bool:
 
 
 def _may_be_added(line: str) -> bool:
-    """Return whether a line names a device or an app, and does not end as sentences do."""
+    """Return whether a line speaks of sending or of a device, and ends as no sentence does."""
     ends = line.endswith((".", "!", "?", "\uff1f", "\u3002"))
-    return len(line) <= _MAX_ADDED_CHARS and not ends and bool(DEVICES.search(line))
+    return (
+        len(line) <= _MAX_ADDED_CHARS
+        and not ends
+        and bool(DEVICES.search(line) or SENT.search(line))
+    )
 
 
 def _is_like_a_formula(said: Sequence[str], named: Sequence[str]) -> bool:
