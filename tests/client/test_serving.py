@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
 from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, start
-from signoff.errors import InboxError, StoreUnavailableError
+from signoff.errors import ConfigurationError, InboxError, StoreUnavailableError
 from signoff.model.changes import Task
 from signoff.model.request import Request
 from signoff.model.run import Run
@@ -349,3 +349,48 @@ async def test_whatever_a_poll_runs_into_the_next_one_comes(
     assert health.inbox.last_success is not None
     assert "a slip in the adapter" in caplog.text
     assert "the disk is full" in caplog.text
+
+
+class Refusing(ByHand):
+    """An engine that cannot serve, for these reasons."""
+
+    def __init__(self, *reasons: Exception) -> None:
+        super().__init__()
+        self.reasons = reasons
+
+    @override
+    async def serve(
+        self,
+        handle: Callable[[Task], Awaitable[None]],
+        *,
+        sweep: Callable[[], Awaitable[Sequence[Task]]],
+        every_seconds: float,
+    ) -> None:
+        async with anyio.create_task_group() as group:
+            for reason in self.reasons:
+                group.start_soon(self.refuse, reason)
+
+    @staticmethod
+    async def refuse(reason: Exception) -> None:
+        """Raise that."""
+        raise reason
+
+
+async def test_an_engine_that_cannot_serve_says_so_plainly() -> None:
+    """Its one error comes as it is, and ends the block."""
+    engine = Refusing(ConfigurationError("wrong loop"))
+    async with Client(MemoryStore(), engine=engine) as client:
+        with pytest.raises(ConfigurationError, match="wrong loop"):
+            async with client.serving():
+                await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    "reasons", [[ValueError("a bug")], [ConfigurationError("one"), ConfigurationError("two")]]
+)
+async def test_what_else_ends_an_engine_is_not_taken_apart(reasons: list[Exception]) -> None:
+    """Several errors, and those that are nobody's answer to the caller, stay a group."""
+    async with Client(MemoryStore(), engine=Refusing(*reasons)) as client:
+        with pytest.raises(BaseExceptionGroup):
+            async with client.serving():
+                await anyio.sleep_forever()

@@ -29,6 +29,7 @@ from signoff.flows.code import (
     feedback_result,
     output_value,
 )
+from signoff.flows.drafts import merged
 from signoff.flows.drive import Drive, set_aside
 from signoff.flows.failures import raised_again, recorded
 from signoff.flows.flow import Flow, stored_name
@@ -201,7 +202,7 @@ class Executor(Children):
         if isinstance(prepared, Blocked):
             await set_aside(session, prepared)
             return
-        session.policy = prepared.code.policy.over(self.shop.policy)
+        session.policy = merged(prepared.code.policy, self.shop.policy)
         drive = Drive(session, prepared.code, self, prepared.results)
         self._drives[run_id] = drive
         if self._looked_for.get(run_id):

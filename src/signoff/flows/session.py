@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, Self
 
 import anyio
@@ -156,7 +157,7 @@ class Session:
     journal: dict[str, Occurrence]
     signals: list[Signal] = field(default_factory=list[Signal])
     policy: Policy = field(default_factory=Policy)
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    lock: anyio.Lock = field(default_factory=partial(anyio.Lock, fast_acquire=True))
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     released: bool = False
     unchecked: Checkpoint | None = None
@@ -184,7 +185,7 @@ class Session:
     async def commit(
         self,
         *,
-        run: Run | None = None,
+        change: Mapping[str, object] | None = None,
         occurrences: Sequence[Occurrence] = (),
         parts: Sequence[Part] = (),
         consumed: Sequence[Signal] = (),
@@ -197,21 +198,24 @@ class Session:
         """
         Write new versions of the run's records, all or nothing, under the claim.
 
-        Versions, fencing and audit positions are filled in here.
+        Versions, fencing and audit positions are filled in here, and the run is written with
+        what `change` changes in it, by name; without that or an event it stays as it is.
 
         Raises:
             StaleWriteError: Something besides the run moved on, or the release met a signal.
             Lost: Another holder has the run.
         """
         keyring = self.shop.keyring
-        head = (run or self.run).audit
+        head = self.run.audit
+        run: Run | None = None
         entries: list[AuditEntry] = []
         for event in events:
             entry, head = self.shop.ledger.entry(f"run:{self.run.run_id}", head, event)
             entries.append(entry)
-        if run is not None or events:
-            run = (run or self.run).model_copy(
+        if change is not None or events:
+            run = self.run.model_copy(
                 update={
+                    **(change or {}),
                     "version": self.run.version + 1,
                     "fencing": self.held.fencing,
                     "audit": head,

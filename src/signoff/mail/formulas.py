@@ -45,7 +45,7 @@ CLOSING: Final = re.compile(
       | say(?:g|ğ)ılarım(?:la|ızla) | iyi\ (?:çalışmalar|günler|akşamlar) | selamlar | sevgiler | kolay\ gelsin | hörmətlə
       | lugupidamisega | parimate\ soovidega | ar\ cieņu | pagarbiai | geros\ dienos | su\ pagarba | jauku\ dienu
       | (?:með\ )?(?:bestu\ )?kveðj(?:a|u|ur)(?:\ bestu)? | bestu\ kveðjur | le\ (?:gach\ dea-ghuí|meas) | cofion(?:\ .{3,15})? | yn\ gywir
-      | (?:moltes\ |cordials\ )?salutacions(?:\ cordials)? | salutacións | saúdos | un\ saúdo | atentament | agur(?:\ bero\ bat)? | ongi\ izan
+      | (?:ben\ )?cordialment | (?:moltes\ |cordials\ )?salutacions(?:\ cordials)? | salutacións | saúdos | un\ saúdo | atentament | agur(?:\ bero\ bat)? | ongi\ izan
       | me\ (?:respekt|nderime) | përshëndetje | tislijiet | wako(?:\ .{3,15})? | (?:lubos\ na\ )?gumagalang | (?:vriendelike\ )?groete
       | salam(?:\ hangat|\ hormat)? | hormat\ (?:kami|saya) | yang\ benar | trân\ trọng | thân(?:\ (?:mến|ái))? | kính\ (?:thư|chào)
       | (?:מ)?בברכה(?:\ .{2,12})? | בכבוד\ רב | תודה\ ובברכה | יום\ טוב | כל\ טוב
@@ -54,7 +54,7 @@ CLOSING: Final = re.compile(
       | सादर | भवदीय | शुभकामनाओं\ सहित | ধন্যবাদান্তে | শুভেচ্ছান্তে | இப்படிக்கு | அன்புடன்
       | ขอแสดงความนับถือ | ด้วยความเคารพ | ขอบคุณ(?:ครับ|ค่ะ|คะ)? | პატივისცემით | საუკეთესო\ სურვილებით | հարգանքով
       | 敬具 | 以上 | (?:以上[\u3001\uff0c]?)?(?:どうぞ|何卒)?(?:宜しく|よろしく)(?:お願い(?:します|致します|いたします|申し上げます))? | (?:草々|早々)
-      | 此致(?:敬礼)? | 敬礼 | 敬禮 | 祝好 | 顺颂.{2} | 順頌.{2} | 祝(?:您|你)?(?:工作顺利|生活愉快|一切顺利|工作順利|一切順利|商祺) | 敬上 | 드림 | .{2,4}\ (?:드림|올림) | 안녕히\ 계세요 | 수고하세요""",  # noqa: RUF001 - letters of other scripts
+      | 此致(?:敬礼)? | 敬礼 | 敬禮 | 祝好 | 顺颂.{2} | 順頌.{2} | 祝(?:您|你)?(?:工作顺利|生活愉快|一切顺利|工作順利|一切順利|商祺) | 敬上 | 敬祝.{0,6} | 敬頌.{0,4} | 드림 | .{2,4}\ (?:드림|올림) | 안녕히\ 계세요 | 수고하세요""",  # noqa: RUF001 - letters of other scripts
     re.VERBOSE | re.IGNORECASE,
 )
 """What stands between a text and a name, on a line of its own: above it, there is the text."""

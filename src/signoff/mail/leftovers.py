@@ -32,6 +32,7 @@ _CONTACT: Final = re.compile(
         (?:\S+@\S+\.\w+|(?:\+|00?[1-9])[\d\s()./-]{6,})""",
     re.VERBOSE | re.IGNORECASE,
 )
+_ADDRESS: Final = re.compile(r"[^\s@]@[^\s@]+\.\w")
 _PARENTHESIS: Final = re.compile(r"\([^()]*\)")
 _LINK: Final = re.compile(r"<?(?:https?://|www\.)\S+>?", re.IGNORECASE)
 # Letters and symbols that show nothing: fillers, a blank of Braille, the place of an object.
@@ -39,6 +40,7 @@ _EMPTY_SHAPES: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800\ufffc\ufffd")
 
 _MAX_TITLES: Final = 2
 _FEW_WORDS: Final = 4
+_FEW_SIGNS: Final = 6
 _SHORT: Final = 40
 _SENTENCE: Final = 60
 _MAX_ADDED_CHARS: Final = 60
@@ -72,7 +74,10 @@ def is_doubtful(lines: Sequence[str], author: str) -> bool:
 
 
 def _is_short(line: str) -> bool:
-    return len(line) <= _SHORT and len(_words(line)) <= _FEW_WORDS
+    """Return whether a line is a few words; where none are parted, a few characters."""
+    if len(line) > _SHORT or len(_words(line)) > _FEW_WORDS:
+        return False
+    return sum(unicodedata.east_asian_width(char) in "WF" for char in line) <= _FEW_SIGNS
 
 
 def _is_about_nothing(said: Sequence[str]) -> bool:
@@ -88,7 +93,7 @@ def _is_like_a_formula(said: Sequence[str], named: Sequence[str]) -> bool:
     """Return whether a few words end in a comma, or in the author's name, there or below."""
     first, *below = said
     if first.rstrip(" *_").endswith(_COMMA):
-        return not below or len(_words(below[0])) <= _FEW_WORDS
+        return not below or _is_short(below[0])
     above_name = bool(below) and _is_of_name(_words(below[0]), named)
     return above_name or bool(set(_words(first)[-1:]) & set(named))
 
@@ -103,6 +108,11 @@ def _is_card(said: Sequence[str], named: Sequence[str]) -> bool:
 def is_wordless(line: str) -> bool:
     """Return whether a line shows no letter, digit or picture."""
     return not any(map(_says, line))
+
+
+def names_a_place(line: str) -> bool:
+    """Return whether a line holds a link or an address, as what servers and lists add does."""
+    return bool(_LINK.search(line) or _ADDRESS.search(line))
 
 
 def _says(char: str) -> bool:

@@ -64,7 +64,7 @@ MOBILE_SIGNATURE: Final = re.compile(
         (?:sent|sending)\ (?:from|via|with|using)\b | get\ outlook\ for\b
       | (?:von\ mein(?:em|er)\b.*gesendet) | gesendet\ (?:von|mit|über|aus)\b
       | (?:diese\ nachricht\ wurde\ )von\ mein | outlook\ für\b.*(?:beziehen|herunterladen)
-      | envoyé\ (?:de|depuis|à\ partir)\b | télécharger\ outlook\b | obtenez\ outlook\b
+      | envoyé\ (?:de|depuis|avec|via|à\ partir)\b | télécharger\ outlook\b | obtenez\ outlook\b
       | enviado\ (?:desde|do|da|de|a\ partir|con|com)\b | obtener\ outlook\b | obter\ o?\s*outlook\b
       | inviato\ (?:da|dal|con|tramite)\b | scarica\ outlook\b | ottieni\ outlook\b
       | verstuurd\ vanaf\b | verzonden\ (?:vanaf|vanuit|met)\b | outlook\ voor\b.*downloaden
@@ -76,7 +76,8 @@ MOBILE_SIGNATURE: Final = re.compile(
       | sūtīts\ no\b | išsiųsta\ iš\b | enviat\ des\b | provenance\s?:\ courrier\b | trimis\ de\b | (?:el)?küldve\b
       | 从.{0,12}发送 | sent\ by\ my\b
     )
-    | \S.*(?:から送信|gönderildi|에서\ 보냄)
+    | \S.*(?:から送信|gönderildi|에서\ 보냄|küldve)
+    | (?:được|đã)\ gửi\ từ
     | (?:发自|從|來自|从)\s*我的""",
     re.VERBOSE | re.IGNORECASE,
 )

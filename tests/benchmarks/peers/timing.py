@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,11 +26,15 @@ class Asked:
         place: A new folder on the disk to measure, or the address of a PostgreSQL server.
         times: How many runs.
         at_once: How many tasks, or threads, side by side.
+        schema: Where on the server, for who may say so.
+        engine: Which engine of Signoff.
     """
 
     place: str
     times: int
     at_once: int
+    schema: str
+    engine: str
 
 
 def asked() -> Asked:
@@ -38,8 +43,9 @@ def asked() -> Asked:
     parser.add_argument("--place", required=True)
     parser.add_argument("--times", type=int, required=True)
     parser.add_argument("--at-once", type=int, required=True)
-    given = parser.parse_args()
-    return Asked(given.place, given.times, given.at_once)
+    parser.add_argument("--schema", default="")
+    parser.add_argument("--engine", default="")
+    return Asked(**vars(parser.parse_args()))
 
 
 Phases: TypeAlias = tuple[float, float]
@@ -54,9 +60,9 @@ async def in_tasks(
     """Pause all, then resume all, in so many tasks; some more go before, not counted."""
     before, counted = _numbers(asked)
     for work in (pause, resume):
-        await _all_in_tasks(work, before, at_once=asked.at_once)
-    paused = await _all_in_tasks(pause, counted, at_once=asked.at_once)
-    return paused, await _all_in_tasks(resume, counted, at_once=asked.at_once)
+        await all_in_tasks(work, before, at_once=asked.at_once)
+    paused = await all_in_tasks(pause, counted, at_once=asked.at_once)
+    return paused, await all_in_tasks(resume, counted, at_once=asked.at_once)
 
 
 def in_threads(
@@ -75,9 +81,10 @@ def _numbers(asked: Asked) -> tuple[range, range]:
     return range(warm_up), range(warm_up, warm_up + asked.times)
 
 
-async def _all_in_tasks(
+async def all_in_tasks(
     work: Callable[[int], Awaitable[object]], numbers: range, *, at_once: int
 ) -> float:
+    """Do something for each number, in so many tasks, and return the seconds that it took."""
     left: Iterator[int] = iter(numbers)
 
     async def worker() -> None:
@@ -122,3 +129,20 @@ def tell(package: str, how: str, phases: Phases, *, ended: Sequence[object]) -> 
     paused, resumed = phases
     told = Told(f"{package} {version(package)}", how, paused, resumed)
     print(json.dumps(asdict(told)), flush=True)
+
+
+# A burst: two processes park runs, are told to go on, and decide what they have parked.
+
+
+async def on_your_marks() -> float:
+    """Say that all is parked, wait for the word, and return when it came."""
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    return time.monotonic()
+
+
+async def done(began: float) -> None:
+    """Say when the last one had ended, and stay until the other process has ended too."""
+    # This clock is the same in all processes of a machine.
+    print(json.dumps({"began": began, "ended": time.monotonic()}), flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
