@@ -186,11 +186,38 @@ def screenshots(session: nox.Session) -> None:
     session.run("python", "tests/screenshots/take.py", "docs/_build/screenshots")
 
 
+PEERS = {
+    "langgraph": ("langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2"),
+    "holdpoint": ("holdpoint==0.2.0",),
+    "dbos": ("dbos==3.4.0", "psycopg[binary]==3.3.9"),
+    "crewai": ("crewai==1.15.30",),
+}
+"""Whom Signoff is measured beside, each in an environment of its own: CrewAI alone takes 1 GB."""
+
+
+def install_peers(session: nox.Session) -> Path:
+    """Install each peer; one that cannot be is missing in the table, which says so."""
+    folder = Path(session.virtualenv.location, "peers").resolve()
+    for name, packages in PEERS.items():
+        python = folder / name / "bin" / "python"
+        if not python.exists():
+            session.run("python", "-m", "venv", str(folder / name))
+        session.run(
+            *(str(python), "-m", "pip", "install", "--quiet", *packages),
+            external=True,
+            success_codes=[0, 1],
+        )
+    return folder
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure pauses, resumes and mail; on a calm machine, on the disk that counts."""
-    install_debian(
-        session, *(package for package, is_there in mail_servers().items() if not is_there)
+    """Measure pauses, resumes, mail, and others beside; on a calm machine, on the disk that counts."""
+    install_servers(session)
+    session.install(".[all]")
+    wanted = session.posargs
+    with_peers = "--parts" not in wanted or not {"peers", "peers-postgres", "burst"}.isdisjoint(
+        wanted
     )
-    session.install(".[imap]")
-    session.run("python", "-m", "tests.benchmarks.bench", *session.posargs)
+    options = ["--peers", str(install_peers(session))] if with_peers else []
+    session.run("python", "-m", "tests.benchmarks.bench", *options, *wanted)

@@ -61,9 +61,12 @@ def link_to_the_public_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.TextElement
 ) -> nodes.reference | None:
     """Resolve a reference to an inner module at the place where its name is documented."""
-    target = app.config.signoff_public_names.get(node["reftarget"])
-    if node["refdomain"] != "py" or target is None:
+    if node["refdomain"] != "py":
         return None
+    defined = node["reftarget"]
+    package, _, name = defined.rpartition(".")
+    # What is not public is documented where the house imports it from: a module, or its package.
+    target = app.config.signoff_public_names.get(defined, f"{package.rpartition('.')[0]}.{name}")
     return env.get_domain("py").resolve_xref(
         env, node["refdoc"], app.builder, node["reftype"], target, node, contnode
     )

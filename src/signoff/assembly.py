@@ -26,7 +26,7 @@ from signoff.ports import Engine, Inbox, Notifier, Store
 from signoff.replies import Replies
 from signoff.returns import Returns
 from signoff.security.keyring import Keyring
-from signoff.worker import Worker
+from signoff.worker import Shift, Worker
 
 _ELSEWHERE: Final = "the application that asks (client.hitl)"
 
@@ -146,9 +146,9 @@ class Machinery:
             asker=setup.asker,
         )
 
-    async def serve(self) -> None:
-        """Do what comes up until cancelled."""
-        await self.worker.serve(self._setup.engine)
+    async def serve(self, shift: Shift) -> None:
+        """Do what comes up until cancelled, while the shift takes more."""
+        await self.worker.serve(self._setup.engine, shift)
 
     async def health(self) -> Health:
         """Return how things stand."""

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import anyio
 
 from signoff.errors import StaleWriteError, StoreError, StoreUnavailableError
-from signoff.model.changes import Acquire, Changes, Fence, Release, Renew
+from signoff.model.changes import Acquire, Changes, Claim, Fence, Release, Renew
 from signoff.ports import Store
 
 _log = logging.getLogger("signoff.claims")
@@ -73,12 +74,26 @@ class Keeper:
         self._lock = threading.Lock()
         self._renewing: _Renewing | None = None
 
+    @contextmanager
+    def alone_with(self, subject: str) -> Generator[bool]:
+        """
+        Say whether nobody else in this process is about to take this claim, and see to that.
+
+        Of two that take it here at once, none could tell whose commit was made.
+        """
+        with self._lock:
+            alone = subject not in self._taking
+            self._taking.add(subject)
+        try:
+            yield alone
+        finally:
+            if alone:
+                with self._lock:
+                    self._taking.discard(subject)
+
     async def take(self, subject: str, *, changes: Changes | None = None) -> Held | None:
         """
         Take a claim, or return `None` when somebody else has it or is just taking it.
-
-        A commit of which the store cannot say whether it was made is looked for afterwards, so
-        that no claim is live for a whole lease with nobody holding it.
 
         Args:
             subject: What it is on.
@@ -87,25 +102,36 @@ class Keeper:
         Raises:
             StoreUnavailableError: The commit was not made, or nobody can tell.
         """
-        with self._lock:
-            # Of two that take it here at once, none could tell whose commit was made.
-            if subject in self._taking:
+        with self.alone_with(subject) as alone:
+            if not alone:
                 return None
-            self._taking.add(subject)
-        try:
-            return await self._taken(subject, changes or Changes())
-        finally:
-            with self._lock:
-                self._taking.discard(subject)
+            standing = await self._store.claim(subject)
+            return await self.take_after(standing, subject, changes=changes)
 
-    async def _taken(self, subject: str, changes: Changes) -> Held | None:
-        found = await self._store.claim(subject)
-        if found is not None and found.live:
+    async def take_after(
+        self, standing: Claim | None, subject: str, *, changes: Changes | None = None
+    ) -> Held | None:
+        """
+        Take a claim within `alone_with` it, or return `None` when it is not as it was read.
+
+        So nobody has held a claim that is returned since `standing` was read. A commit of which
+        the store cannot say whether it was made is looked for afterwards, so that no claim is
+        live for a whole lease with nobody holding it.
+
+        Args:
+            standing: The claim as it was read, if there was one; `None` is returned for a live one.
+            subject: What it is on.
+            changes: What is written in the same commit, if anything is.
+
+        Raises:
+            StoreUnavailableError: The commit was not made, or nobody can tell.
+        """
+        if standing is not None and standing.live:
             return None
-        acquire = self.acquisition(subject, after=found.fencing if found else 0)
+        acquire = self.acquisition(subject, after=standing.fencing if standing else 0)
         began = time.monotonic()
         try:
-            await self._store.commit(replace(changes, claims=(acquire,)))
+            await self._store.commit(replace(changes or Changes(), claims=(acquire,)))
         except StaleWriteError:
             return None
         except StoreUnavailableError:

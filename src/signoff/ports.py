@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Claim, Sealed, Signal, Task
 from signoff.model.delivery import Delivery
 from signoff.model.policy import Risk
 from signoff.model.request import Request, RequestStatus
@@ -84,6 +84,52 @@ class TaskSink(Protocol):
         """Take over tasks whose commit is made. Never blocks, callable from any thread; repeating one is harmless."""
 
 
+@runtime_checkable
+class TransactionalSink(TaskSink, Protocol):
+    """
+    A sink that may live in a store's own database, so that tasks come into being with their commit.
+
+    A store that knows of such sinks calls `meet` when it is given one. For each commit with
+    tasks it then asks `is_within`, and where it is, calls `submit_within` in the transaction,
+    after everything else was checked and written, instead of `submit` after it.
+    """
+
+    @abstractmethod
+    def meet(self, address: str, schema: str) -> None:
+        """
+        Learn where the store is. Connects to nothing.
+
+        Args:
+            address: How its database is reached, as its driver knows it.
+            schema: Which schema of it holds the tables.
+
+        Raises:
+            ConfigurationError: The sink belongs to another store.
+        """
+
+    @abstractmethod
+    def is_within(self, connection: object) -> bool:
+        """
+        Return whether tasks are kept where a connection leads.
+
+        Called in a thread and outside a transaction; the first call may take its time. What
+        goes wrong is logged and means no.
+        """
+
+    @abstractmethod
+    def submit_within(self, connection: object, tasks: Sequence[Task]) -> None:
+        """
+        Write tasks in the transaction that is open on a connection, and leave it open.
+
+        A task that is there already stays as it is. Where the database refuses them the
+        transaction goes on without, because a sweep finds what was lost.
+
+        Raises:
+            Exception: What the driver raised when the connection was lost, or when the
+                transaction has to be made once more.
+        """
+
+
 class Store(Protocol):
     """
     Keeps the truth.
@@ -139,7 +185,11 @@ class Store(Protocol):
 
     @abstractmethod
     def hand_tasks_to(self, sink: TaskSink) -> None:
-        """Give the tasks of every later commit of this object to `sink`, after the commit is made."""
+        """
+        Give the tasks of every later commit of this object to `sink`, after the commit is made.
+
+        A `TransactionalSink` in the store's own database is given them within it.
+        """
 
     @abstractmethod
     async def now(self) -> datetime:
@@ -164,6 +214,25 @@ class Store(Protocol):
     @abstractmethod
     async def signals(self, run_id: str) -> Sequence[Signal]:
         """Return a run's unconsumed signals in the order they were appended."""
+
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        """
+        Return all that is stored of a run, at the cost of one read where the store can do that.
+
+        Only what its claim protects has to be of one state: whoever takes the very next claim
+        after the one that this returned knows that the run and its journal are still as they
+        were read. So reading one after the other, the claim first, is right for any store,
+        and is what this does where a store does no better.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        return Checkpoint(
+            claim=await self.claim(run_id),
+            run=await self.run(run_id),
+            journal=await self.journal(run_id),
+            signals=await self.signals(run_id),
+        )
 
     @abstractmethod
     async def late_results(self, run_id: str) -> Sequence[Signal]:
@@ -260,6 +329,38 @@ class Store(Protocol):
     @abstractmethod
     async def counts(self) -> Counts:
         """Return how many there are."""
+
+
+@runtime_checkable
+class BringsNews(Protocol):
+    """A store that hears at once of what other processes commit; others are found out by the sweep."""
+
+    @abstractmethod
+    async def bring_news(
+        self, hear: Callable[[Sequence[Task]], None], *, look: Callable[[], Awaitable[None]]
+    ) -> None:
+        """
+        Say what is to be done because of other processes' commits, until cancelled.
+
+        Only a hint: news may be repeated, or lost. Returns at once where the store was told to
+        bring none, and raises nothing for a server that is gone for a while.
+
+        Args:
+            hear: Takes tasks. Never blocks.
+            look: Looks for work in the tables, as after a connection was lost.
+        """
+
+
+@runtime_checkable
+class TakesNews(Protocol):
+    """
+    An engine whose tasks stay in its process, so that it has to be told of other processes' commits.
+
+    Attributes:
+        takes_news: That it is one.
+    """
+
+    takes_news: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

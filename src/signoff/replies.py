@@ -254,7 +254,10 @@ class Replies:
             return
         if refusal is None:
             await self._decide(reply, answer, row, request, key=key, proof=proof, edit=edit)
-        elif refusal in {"unknown", "not_alone"} and len(request.comments) < COMMENTS_PER_REQUEST:
+        elif (
+            refusal in {"unknown", "not_alone", "doubtful"}
+            and len(request.comments) < COMMENTS_PER_REQUEST
+        ):
             notices = await self._explanation(request, row, refusal_note(refusal, line=reply.first))
             remark = Remark(author=row.recipient, text=answer.feedback, channel="email")
             await self._desk.do(request.request_id, remark, via=Via(handled=key, notices=notices))
@@ -338,18 +341,30 @@ def _answer_in(reply: Reply, request: Request) -> Answer:
 
 
 def _why_undecided(reply: Reply, answer: Answer, request: Request, proof: Proof) -> Refusal | None:
-    if answer.kind == "blank":
-        return "empty"
-    if answer.kind == "ambiguous":
-        return "ambiguous"
-    if answer.kind == "comment":
-        return "not_alone" if _would_match_below(reply, request) else "unknown"
+    unread = _why_unread(reply, answer, request)
+    if unread is not None:
+        return unread
     if not reaches(request.risk, highest_risk("email", proof)):
         return "strength"
     code = reply_code(request)
     if code and code not in "\n".join(reply.lines).lower().split():
         return "code"
     return None
+
+
+def _why_unread(reply: Reply, answer: Answer, request: Request) -> Refusal | None:
+    """Return why the text itself decides nothing, if that is so."""
+    match answer.kind:
+        case "blank":
+            return "empty"
+        case "ambiguous":
+            return "ambiguous"
+        case "comment":
+            return "not_alone" if _would_match_below(reply, request) else "unknown"
+        case "default" | "free" if reply.doubtful:
+            return "doubtful"
+        case _:
+            return None
 
 
 def _would_match_below(reply: Reply, request: Request) -> bool:

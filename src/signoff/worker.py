@@ -6,10 +6,10 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import anyio
@@ -27,7 +27,7 @@ from signoff.errors import (
 from signoff.flows.executor import Executor
 from signoff.model.changes import Changes, Task
 from signoff.outbox import Outbox
-from signoff.ports import Engine, Inbox, Incoming, Store
+from signoff.ports import BringsNews, Engine, Inbox, Incoming, Store, TakesNews, TaskSink
 from signoff.replies import Replies
 from signoff.rules.lifecycle import Expire
 
@@ -86,6 +86,41 @@ class DrainReport:
     expired: tuple[str, ...] = ()
     received: int = 0
     errors: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Shift:
+    """One stretch of serving: what is at work in it, and whether it still takes more."""
+
+    def __init__(self) -> None:
+        self._at_work = 0
+        self._takes_more = True
+        self._idle = anyio.Event()
+
+    @asynccontextmanager
+    async def work(self) -> AsyncGenerator[None]:
+        """Count the block as at work. Once the shift ends nothing more begins: it waits to be cancelled."""
+        if not self._takes_more:
+            # To return would say that it was done.
+            await anyio.sleep_forever()
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+            self._tell_if_idle()
+
+    async def end(self, *, grace: timedelta) -> None:
+        """Take nothing more, and return once what is at work has ended, at the latest after `grace`."""
+        self._takes_more = False
+        self._tell_if_idle()
+        with anyio.move_on_after(grace.total_seconds()):
+            await self._idle.wait()
+        if self._at_work:
+            _log.info("%d tasks did not end in time, and are given back", self._at_work)
+
+    def _tell_if_idle(self) -> None:
+        if not (self._takes_more or self._at_work):
+            self._idle.set()
 
 
 class Worker:
@@ -206,21 +241,30 @@ class Worker:
 
     # For as long as it serves.
 
-    async def serve(self, engine: Engine) -> None:
+    async def serve(self, engine: Engine, shift: Shift) -> None:
         """Do what comes up until cancelled: tasks by the engine, and the inbox beside it."""
         alone = anyio.Lock()
 
         async def handle(task: Task) -> None:
-            try:
-                await self._do(task, alone)
-            except Exception:  # noqa: BLE001 - one run's failure never stops the others
-                _log.exception("%s of %s failed", task.kind, task.subject)
+            async with shift.work():
+                try:
+                    await self._do(task, alone)
+                except Exception:  # noqa: BLE001 - one run's failure never stops the others
+                    _log.exception("%s of %s failed", task.kind, task.subject)
 
         async with anyio.create_task_group() as group:
             group.start_soon(self._stay_visible)
             if self._inbox is not None:
                 group.start_soon(self._poll_for_ever, self._inbox)
+            if isinstance(self._store, BringsNews) and isinstance(engine, TakesNews):
+                group.start_soon(self._take_news, self._store, engine)
             await engine.serve(handle, sweep=self._safe_sweep, every_seconds=SWEEP_SECONDS)
+
+    async def _take_news(self, store: BringsNews, engine: TaskSink) -> None:
+        async def look() -> None:
+            engine.submit(await self._safe_sweep())
+
+        await store.bring_news(engine.submit, look=look)
 
     async def _safe_sweep(self) -> Sequence[Task]:
         try:

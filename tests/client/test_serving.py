@@ -13,9 +13,10 @@ from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
 from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, start
-from signoff.errors import InboxError, StoreUnavailableError
+from signoff.errors import ConfigurationError, InboxError, StoreUnavailableError
 from signoff.model.changes import Task
 from signoff.model.request import Request
+from signoff.model.run import Run
 from signoff.ports import Batch, Engine
 from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import FaultyStore, ManualClock, MemoryMail
@@ -69,6 +70,64 @@ async def test_a_run_goes_all_the_way_while_its_client_serves() -> None:
             ended = await client.flows.wait(run.run_id)
 
     assert ended.output == "published: lovely"
+
+
+GATES: dict[str, anyio.Event] = {}
+"""What the step of a run waits for, by the run's name."""
+
+
+class Slow(Flow, name="serving.told"):
+    """One step that ends when it is told to."""
+
+    @start()
+    async def wait(self) -> str:
+        """Wait for what is this run's."""
+        GATES[f"{self.state['name']} begun"].set()
+        await GATES[f"{self.state['name']} may end"].wait()
+        return "done"
+
+
+async def test_a_block_that_ends_with_grace_lets_what_runs_end_and_begins_nothing_new() -> None:
+    """The step that runs ends; a run that is started meanwhile is left to whoever serves next."""
+    GATES.update(
+        {f"{name} {what}": anyio.Event() for name in "ab" for what in ("begun", "may end")}
+    )
+    async with Client() as client, anyio.create_task_group() as group:
+
+        async def start_another() -> None:
+            await GATES["a begun"].wait()
+            ending.set()
+            await checkpoint()
+            later.append(await client.flows.start(Slow, inputs={"name": "b"}))
+            GATES["a may end"].set()
+
+        later: list[Run] = []
+        ending = anyio.Event()
+        with anyio.fail_after(SOON.total_seconds()):
+            async with client.serving(grace=SOON):
+                run = await client.flows.start(Slow, inputs={"name": "a"})
+                group.start_soon(start_another)
+                await ending.wait()
+
+        assert (await client.flows.get(run.run_id)).output == "done"
+        assert (await client.flows.get(later[0].run_id)).status == "ready"
+        assert not GATES["b begun"].is_set()
+
+
+async def test_a_block_that_ends_without_grace_gives_back_what_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The run is ready again, no claim is left, and the log says how many were cut off."""
+    caplog.set_level(logging.INFO, "signoff.worker")
+    GATES.update({f"a {what}": anyio.Event() for what in ("begun", "may end")})
+    async with Client() as client:
+        async with client.serving():
+            run = await client.flows.start(Slow, inputs={"name": "a"})
+            with anyio.fail_after(SOON.total_seconds()):
+                await GATES["a begun"].wait()
+
+        assert "1 tasks did not end in time" in caplog.text
+        assert (await client.flows.get(run.run_id)).status == "ready"
 
 
 async def test_what_another_process_left_is_found_by_the_sweep(
@@ -290,3 +349,48 @@ async def test_whatever_a_poll_runs_into_the_next_one_comes(
     assert health.inbox.last_success is not None
     assert "a slip in the adapter" in caplog.text
     assert "the disk is full" in caplog.text
+
+
+class Refusing(ByHand):
+    """An engine that cannot serve, for these reasons."""
+
+    def __init__(self, *reasons: Exception) -> None:
+        super().__init__()
+        self.reasons = reasons
+
+    @override
+    async def serve(
+        self,
+        handle: Callable[[Task], Awaitable[None]],
+        *,
+        sweep: Callable[[], Awaitable[Sequence[Task]]],
+        every_seconds: float,
+    ) -> None:
+        async with anyio.create_task_group() as group:
+            for reason in self.reasons:
+                group.start_soon(self.refuse, reason)
+
+    @staticmethod
+    async def refuse(reason: Exception) -> None:
+        """Raise that."""
+        raise reason
+
+
+async def test_an_engine_that_cannot_serve_says_so_plainly() -> None:
+    """Its one error comes as it is, and ends the block."""
+    engine = Refusing(ConfigurationError("wrong loop"))
+    async with Client(MemoryStore(), engine=engine) as client:
+        with pytest.raises(ConfigurationError, match="wrong loop"):
+            async with client.serving():
+                await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    "reasons", [[ValueError("a bug")], [ConfigurationError("one"), ConfigurationError("two")]]
+)
+async def test_what_else_ends_an_engine_is_not_taken_apart(reasons: list[Exception]) -> None:
+    """Several errors, and those that are nobody's answer to the caller, stay a group."""
+    async with Client(MemoryStore(), engine=Refusing(*reasons)) as client:
+        with pytest.raises(BaseExceptionGroup):
+            async with client.serving():
+                await anyio.sleep_forever()

@@ -17,7 +17,10 @@ import psycopg
 import pytest
 
 from signoff import Client, Flow, require_approval, start
+from signoff.engines.local import LocalEngine
+from signoff.engines.procrastinate import ProcrastinateEngine
 from signoff.errors import AlreadyDecidedError, KeyringError, StoreUnavailableError
+from signoff.ports import Engine
 from signoff.security.keyring import Keyring
 from signoff.stores.postgres import PostgresStore
 
@@ -146,12 +149,18 @@ MOMENTS: Final = {
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("engine", [LocalEngine, ProcrastinateEngine])
 async def test_a_server_that_is_killed_and_restarted_is_gone_on_with(
-    cluster: Any, tmp_path: Path, check_books: CheckBooks, copy_books: CopyBooks, moment: str
+    cluster: Any,
+    tmp_path: Path,
+    check_books: CheckBooks,
+    copy_books: CopyBooks,
+    engine: Callable[[], Engine],
+    moment: str,
 ) -> None:
     """Reliability 8: at whatever moment: each run ends by itself, each effect is there once, nobody is in doubt."""
     store = PostgresStore(cluster.address, patience=timedelta(seconds=60))
-    async with Client(store, keyring=KEYS) as client:
+    async with Client(store, keyring=KEYS, engine=engine()) as client:
         runs = [
             await client.flows.start(Purchase, inputs={"invoice": number}) for number in range(RUNS)
         ]

@@ -223,25 +223,29 @@ async def test_a_worker_that_stops_in_good_order_does_not_count_as_dead(
     assert (await bench.now(run)).status == status
 
 
-async def test_a_worker_that_stops_before_it_has_read_a_run_leaves_it_to_others(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reads", ["claim", "journal", "signals"])
+async def test_a_worker_that_stops_while_it_reads_a_run_leaves_it_to_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, reads: str
 ) -> None:
-    """At once, and as it was: what was not read is not written either."""
+    """At once, whether it knows the run, because it has begun it itself, or reads it whole."""
     run = await bench.client.flows.start(Reviewed)
     begun = anyio.Event()
+    executor = bench.client._machinery.executor
 
-    async def journal(_run_id: str) -> None:
+    async def read(_run_id: str) -> None:
         begun.set()
         await anyio.sleep_forever()
 
     with anyio.fail_after(20), monkeypatch.context() as patch:
-        patch.setattr(bench.store, "journal", journal)
+        patch.setattr(bench.store, reads, read)
         async with anyio.create_task_group() as worker:
-            worker.start_soon(bench.client._machinery.executor.advance, run.run_id)
+            if reads != "signals":
+                executor._begun.clear()
+            worker.start_soon(executor.advance, run.run_id)
             await begun.wait()
             worker.cancel_scope.cancel()
 
-    assert (await bench.now(run)).version == run.version
+    assert (await bench.now(run)).status == "ready"
     await bench.go()
     await bench.answer("ask", "yes")
     assert (await bench.now(run)).output == "copy"

@@ -75,7 +75,10 @@ def test_html_that_is_not_whole_does_not_speak_against_the_plain_part() -> None:
         ("=?utf-8?Q?Anne?= =?iso-8859-1*fr?Q?_Lef=E8vre?= <a@b.example>", "Anne Lefèvre"),
         ("=?iso-2022-jp?B?GyRCTXsbKEIgGyRCMEIbKEI=?= <a@b.example>", "李 安"),
         ("=?x-none?B?!!!?= <a@b.example>", ""),
-        ("ann@acme.example", ""),
+        ("ann.lee+work@acme.example", "ann.lee"),
+        ("<ann@acme.example>", "ann"),
+        ("al@acme.example", ""),
+        ("", ""),
     ],
 )
 def test_the_name_of_the_author_is_read_as_it_was_meant(header: str, name: str) -> None:

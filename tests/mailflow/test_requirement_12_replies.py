@@ -302,11 +302,13 @@ TUNED: Final = shapes("tuned")
 HELD_OUT: Final = shapes("held_out")
 UNSEEN: Final = shapes("unseen")
 SEALED: Final = shapes("sealed")
-EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED]
+BLIND: Final = shapes("blind")
+EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND]
 FROZEN: Final = {
     "held_out": "4f811ac9d15a9b45",
     "unseen": "5fef9c20cdb769b2",
     "sealed": "615f6f89033d419e",
+    "blind": "08387c74a39a60b1",
 }
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
@@ -428,7 +430,7 @@ def test_there_are_enough_shapes_and_a_third_of_them_was_held_out() -> None:
     families = ("Gmail", "Outlook", "Exchange", "Apple Mail", "iOS", "Thunderbird", "Yahoo")
 
     assert len(EVERY) >= 200
-    assert 3 * len([*HELD_OUT, *UNSEEN, *SEALED]) >= len(EVERY)
+    assert 3 * len([*HELD_OUT, *UNSEEN, *SEALED, *BLIND]) >= len(EVERY)
     assert len({shape.data["language"] for shape in TUNED}) >= 10
     assert {"en", "de", "fr", "es", "it", "pt", "nl", "pl", "ja", "zh"} <= {
         shape.data["language"] for shape in HELD_OUT
@@ -454,7 +456,7 @@ def test_what_the_reviewer_wrote_is_found(question: Question, shape: Shape) -> N
     assert all(line in remaining for line in shape.words.split("\n"))
 
 
-@pytest.mark.parametrize("held_out", [HELD_OUT, UNSEEN, SEALED], ids=FROZEN)
+@pytest.mark.parametrize("held_out", [HELD_OUT, UNSEEN, SEALED, BLIND], ids=FROZEN)
 def test_the_first_line_is_right_in_ninety_seven_of_a_hundred_held_out_shapes(
     question: Question, held_out: list[Shape]
 ) -> None:
@@ -503,7 +505,7 @@ async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Fl
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("held_out", [HELD_OUT, UNSEEN, SEALED], ids=FROZEN)
+@pytest.mark.parametrize("held_out", [HELD_OUT, UNSEEN, SEALED, BLIND], ids=FROZEN)
 async def test_held_out_replies_approve_by_the_whole_way(held_out: list[Shape]) -> None:
     """Requirement 12: a request for each held-out shape, and `Approved` in each reply."""
     async with serving() as (client, mail):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from signoff.model.values import Tree
-from signoff.rules.edits import Change, Problem
+from signoff.rules.edits import Change, Edit, Problem
 from signoff.rules.outcomes import choices
 from signoff.rules.written_edits import (
     MAX_LINE_CHARS,
@@ -187,11 +187,11 @@ def test_words_of_the_reviewer_stand_apart_from_the_changes() -> None:
     """Above them, or below a blank line; an address with `=` in it is no change."""
     written = read_changes(
         {"count": 3},
-        ["As agreed.", "count = 4", "", "See https://acme.example/?po=7", "", "Thanks"],
+        ["X-ray agreed.", "count = 4", "", "See https://acme.example/?po=7", "", "Thanks, X"],
     )
 
     assert written.problems == ()
-    assert written.feedback == "As agreed.\n\nSee https://acme.example/?po=7\n\nThanks"
+    assert written.feedback == "X-ray agreed.\n\nSee https://acme.example/?po=7\n\nThanks, X"
     assert written.edit.tree == {"count": 4}
 
 
@@ -232,8 +232,7 @@ def test_one_bad_line_changes_nothing_and_says_why(lines: list[str], field: str,
     written = read_changes(tree, [*good, *lines])
 
     assert written.problems == (Problem(field, why),)
-    assert written.edit.tree == tree
-    assert written.edit.changes == ()
+    assert written.edit == Edit(tree, (), written.problems)
 
 
 def test_a_value_of_the_greatest_length_is_read() -> None:
@@ -337,9 +336,11 @@ def test_lines_that_would_change_a_value_are_told_from_others() -> None:
         "count = many",
         "urgent = false",
         "price = 1",
+        "kind = a = b",
         "amount: 900",
         "| amount = 1",
         "",
     ]
-    assert changes_among(PAYMENT, lines) == ("amount = 900", "Vendor = x y", "count = many")
-    assert changes_among(PAYMENT, lines, fixed=["amount", "count"]) == ("Vendor = x y",)
+    every = ("amount = 900", "Vendor = x y", "count = many", "kind = a = b")
+    assert changes_among(PAYMENT, lines) == every
+    assert changes_among(PAYMENT, lines, fixed=["amount", "count", "kind"]) == ("Vendor = x y",)

@@ -184,6 +184,25 @@ def test_a_subkey_is_derived_once() -> None:
     assert keyring.subkey(3, "seal") is keyring.subkey(3, "seal")
 
 
+@pytest.mark.parametrize("purpose", purposes)
+def test_a_begun_mac_is_of_nothing_yet_every_time(purpose: Purpose) -> None:
+    """What one caller goes on with is not in what the next one begins with."""
+    keyring = three_keys()
+    for kid in (3, 2, 3):
+        begun = keyring.begin_mac(kid, purpose)
+        begun.update(b"message")
+
+        assert begun.digest() == hmac.digest(keyring.subkey(kid, purpose), b"message", "sha256")
+
+
+def test_a_retired_key_begins_no_mac() -> None:
+    """Nor does one that is not there."""
+    with pytest.raises(KeyringError, match="^key 1 is retired, so it serves no seal$"):
+        three_keys().begin_mac(1, "seal")
+    with pytest.raises(KeyringError, match="^key 4 is not in the keyring, so it serves no seal$"):
+        three_keys().begin_mac(4, "seal")
+
+
 @pytest.mark.parametrize("purpose", all_but_audit)
 def test_a_retired_key_serves_nothing_but_audit(purpose: Purpose) -> None:
     """It derives no subkey and verifies nothing it once made."""

@@ -225,6 +225,17 @@ def test_a_tag_cut_short_is_found() -> None:
     assert fault(sealed.model_copy(update={"whole": sealed.whole[:-1]})) == "seal"
 
 
+@pytest.mark.parametrize("between", ["", "\n"])
+def test_tags_put_together_differently_are_found(between: str) -> None:
+    """Each stands for its own field, also where all of them in a row are what they were."""
+    risk, digest, empty = sealed.tags.values()
+    moved = {"risk": f"{risk}{between}{digest}", "payload_digest": empty, "empty": sealed.whole}
+    tampered = sealed.model_copy(update={"tags": moved, "whole": ""})
+
+    assert fault(tampered) == "risk"
+    assert fault(tampered, backwards(fields)) == "empty"
+
+
 def test_a_value_that_is_no_text_is_found_and_no_error() -> None:
     """A lone surrogate in a tampered row does not stop the check."""
     assert fault(sealed, changed("risk", "\udc80")) == "risk"

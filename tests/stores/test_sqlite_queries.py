@@ -18,7 +18,9 @@ from typing_extensions import override
 import signoff.stores.sqlite_readers
 from signoff.errors import NotFoundError, SealInvalidError, StaleWriteError
 from signoff.model.changes import Changes, Claim, Release
+from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
+from signoff.model.token import TokenRow
 from signoff.ports import RequestQuery, RunQuery
 from signoff.records import Stored, columns_of
 from signoff.stores import sqlite_writes as writes
@@ -233,6 +235,94 @@ async def test_claims_that_were_given_back_cost_nothing(store: SQLiteStore) -> N
 
     assert (await steps_of(store))["claims"] == before["claims"]
     assert await store.claim("run_7") == Claim(subject="run_7", holder="", fencing=1, live=False)
+
+
+LATER = NOON + 48 * HOUR
+AS_THEY_WERE: tuple[Stored, ...] = (a_run(), an_occurrence(), a_request(), a_token(), a_delivery())
+MOVED_ON: tuple[dict[str, object], ...] = (
+    {"version": 2, "status": "running", "updated_at": LATER},
+    {"version": 2, "status": "running"},
+    {"version": 2, "status": "approved"},
+    {"version": 2},
+    {"version": 2, "status": "sent", "not_before": LATER},
+)
+ANOTHER: tuple[dict[str, object], ...] = (
+    {"flow_name": "shop:Other", "key": "inv-17", "parent_run_id": "run_0", "created_at": LATER},
+    {"run_id": "run_2", "seq": 7},
+    {
+        "run_id": "run_2",
+        "risk": "low",
+        "assignees": ("b@acme.example",),
+        "hidden_kids": (2,),
+        "created_at": LATER,
+        "expires_at": LATER,
+    },
+    {"request_id": "req_2", "kid": 2, "not_after": LATER},
+    {"request_id": "req_2", "notifier": "chat", "created_at": LATER},
+)
+
+
+async def test_a_new_version_leaves_the_indexes_of_what_stays_alone(store: SQLiteStore) -> None:
+    """It sets no column that hardly ever changes and has not changed."""
+    await store.commit(writing(*AS_THEY_WERE))
+    Noting.statements.clear()
+
+    await store.commit(
+        writing(
+            *(
+                record.model_copy(update=moved)
+                for record, moved in zip(AS_THEY_WERE, MOVED_ON, strict=True)
+            )
+        )
+    )
+
+    updates = {sql.split()[1]: sql for sql in Noting.statements if sql.startswith("UPDATE")}
+    tables = (writes.RUNS, writes.OCCURRENCES, writes.REQUESTS, writes.TOKENS, writes.DELIVERIES)
+    assert len(updates) == len(tables)
+    for table, another in zip(tables, ANOTHER, strict=True):
+        settings = updates[table.name].partition(" WHERE ")[0]
+        assert not [name for name in another if f" {name} = " in settings]
+        assert " version = " in settings
+        assert " body = " in settings
+
+
+@pytest.mark.parametrize(
+    ("which", "name"), [(which, name) for which, one in enumerate(ANOTHER) for name in one]
+)
+async def test_what_hardly_ever_changes_can_change(
+    store: SQLiteStore, which: int, name: str
+) -> None:
+    """Each column of a new version is stored, when it alone is another."""
+    record = AS_THEY_WERE[which]
+    await store.commit(writing(record))
+
+    changed = record.model_copy(update={"version": 2, name: ANOTHER[which][name]})
+    await store.commit(writing(changed))
+
+    match changed:
+        case Run():
+            assert await store.run(changed.run_id) == sealed(changed)
+        case Occurrence():
+            assert [*await store.journal(changed.run_id)] == [sealed(changed)]
+        case Request():
+            assert await store.request(changed.request_id) == changed
+        case TokenRow():
+            assert await store.token(changed.token_id) == changed
+        case _:
+            assert await store.delivery(changed.delivery_id) == changed
+
+
+async def test_a_new_version_may_have_another_key(store: SQLiteStore) -> None:
+    """As after a rotation."""
+    run, one = a_run(), an_occurrence()
+    await store.commit(writing(run, one))
+    resealed = sealed(run.model_copy(update={"version": 2}), kid=2)
+    also = sealed(one.model_copy(update={"version": 2}), kid=2)
+
+    await store.commit(Changes(runs=(resealed,), occurrences=(also,)))
+
+    assert await store.run("run_1") == resealed
+    assert [*await store.journal("run_1")] == [also]
 
 
 def test_the_columns_are_those_of_the_records() -> None:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from signoff.bell import Bell
 from signoff.model.changes import Task
-from signoff.ports import Engine
+from signoff.ports import Engine, TakesNews
 
 AT_ONCE: Final = 64
 """How many tasks run at the same time at the most."""
@@ -20,13 +20,15 @@ AT_ONCE: Final = 64
 _Key: TypeAlias = tuple[str, str]
 
 
-class LocalEngine(Engine):
+class LocalEngine(Engine, TakesNews):
     """
     Runs tasks in the event loop that serves.
 
     Tasks for later, and those that come while nothing serves, are left to the sweep, which
     finds them in the store.
     """
+
+    takes_news = True
 
     def __init__(self) -> None:
         self._bell = Bell()

@@ -29,6 +29,7 @@ from signoff.flows.code import (
     feedback_result,
     output_value,
 )
+from signoff.flows.drafts import merged
 from signoff.flows.drive import Drive, set_aside
 from signoff.flows.failures import raised_again, recorded
 from signoff.flows.flow import Flow, stored_name
@@ -48,6 +49,9 @@ from signoff.registry import flow_classes
 
 _log = logging.getLogger("signoff.flows")
 
+BEGUN: Final = 64
+"""How many runs that were begun here and not yet driven are kept, for who drives them here next."""
+
 REMEMBERED: Final = 256
 """How many failures are kept as the exceptions that they were, for who asks in this process."""
 
@@ -58,11 +62,17 @@ class Executor(Children):
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
         self._drives: dict[str, Drive] = {}
+        self._looked_for: dict[str, bool] = {}
+        self._begun: OrderedDict[str, NewRun] = OrderedDict()
         self._failures: OrderedDict[str, tuple[Exception, ...]] = OrderedDict()
 
     async def store(self, new: NewRun) -> None:
         """Commit a new run. Raises `StaleWriteError` when its key is taken."""
         await self.shop.ledger.commit(new.added_to(Changes()))
+        if new.acquire is None:
+            self._begun[new.run_id] = new
+            while len(self._begun) > BEGUN:
+                self._begun.popitem(last=False)
 
     # Advancing.
 
@@ -75,19 +85,49 @@ class Executor(Children):
         signals.
 
         Raises:
+            NotFoundError: There is no such run.
             StoreError: The store failed; the run is as it was last committed.
         """
         driving = self._drives.get(run_id)
         if driving is not None:
             driving.poke()
             return False
-        if not await self._is_ours_to_advance(run_id):
+        if run_id in self._looked_for:
+            self._looked_for[run_id] = True
             return False
-        held = await self.shop.keeper.take(run_id)
-        if held is None:
-            return False
-        await self.drive_held(held)
-        return True
+        try:
+            taken = await self._taken(run_id)
+            if taken is not None:
+                await self._drive_session(taken)
+        finally:
+            del self._looked_for[run_id]
+        return taken is not None
+
+    async def _taken(self, run_id: str) -> Session | None:
+        """Take a run's claim; try again each time that somebody comes to say that there is news."""
+        taken: Session | None = None
+        self._looked_for[run_id] = True
+        while taken is None and self._looked_for[run_id]:
+            self._looked_for[run_id] = False
+            with self.shop.keeper.alone_with(run_id) as alone:
+                if alone:
+                    taken = await self._taken_new(run_id) or await self._taken_as_stored(run_id)
+        return taken
+
+    async def _taken_new(self, run_id: str) -> Session | None:
+        """Take the first claim on a run that this process has just begun, and so knows."""
+        new = self._begun.pop(run_id, None)
+        held = await self.shop.keeper.take_after(None, run_id) if new else None
+        return self._begun_session(new, held) if new and held else None
+
+    async def _taken_as_stored(self, run_id: str) -> Session | None:
+        stored = await self.shop.store.checkpoint(run_id)
+        # Without the code only if the run is to end, which needs none.
+        ours = stored.run.record.flow_name in self.names()
+        if not ours and all(signal.kind != "cancel" for signal in stored.signals):
+            return None
+        held = await self.shop.keeper.take_after(stored.claim, run_id)
+        return Session.of(stored, held, self.shop) if held else None
 
     async def is_suspect(self, run_id: str) -> bool:
         """
@@ -102,34 +142,32 @@ class Executor(Children):
         run = (await self.shop.store.run(run_id)).record
         return claim.fencing - run.fencing >= SUSPECT_DEATHS
 
-    async def _is_ours_to_advance(self, run_id: str) -> bool:
-        """Return whether this process has the code, or needs none because the run is to end."""
-        run = (await self.shop.store.run(run_id)).record
-        if run.flow_name in self.names():
-            return True
-        return any(signal.kind == "cancel" for signal in await self.shop.store.signals(run_id))
-
     async def drive_new(self, new: NewRun, code: Code | None = None) -> None:
         """Drive a run whose claim was taken with its creation."""
         acquired = cast("Acquire", new.acquire)
         held = self.shop.keeper.keep(acquired, began=new.began)
-        await self.drive_held(held, code)
+        await self._drive_session(self._begun_session(new, held), code)
 
     async def drive_held(self, held: Held, code: Code | None = None) -> None:
         """Drive a run under a claim that is held."""
-        session: Session | None = None
         try:
-            session = await self._load(held)
-            if session is not None:
+            stored = await self.shop.store.checkpoint(held.subject)
+        except BaseException:
+            await self._abandon(held)
+            raise
+        await self._drive_session(Session.of(stored, held, self.shop), code)
+
+    async def _drive_session(self, session: Session, code: Code | None = None) -> None:
+        try:
+            if await self._is_whole(session):
                 await self._drive(session, code)
         except Lost:
-            _log.info("run %s is in other hands now", held.subject)
+            _log.info("run %s is in other hands now", session.held.subject)
         except anyio.get_cancelled_exc_class():
-            if session is not None:
-                await self._excuse(session)
+            await self._excuse(session)
             raise
         finally:
-            await self._abandon(held)
+            await self._abandon(session.held)
 
     async def _excuse(self, session: Session) -> None:
         """Record that a drive was cut off in good order, so that it is not taken for a death."""
@@ -164,33 +202,38 @@ class Executor(Children):
         if isinstance(prepared, Blocked):
             await set_aside(session, prepared)
             return
-        session.policy = prepared.code.policy.over(self.shop.policy)
+        session.policy = merged(prepared.code.policy, self.shop.policy)
         drive = Drive(session, prepared.code, self, prepared.results)
         self._drives[run_id] = drive
+        if self._looked_for.get(run_id):
+            drive.poke()
         try:
             await drive.run()
         finally:
             del self._drives[run_id]
             self._remember(run_id, session)
 
-    async def _load(self, held: Held) -> Session | None:
-        store = self.shop.store
-        run_id = held.subject
-        sealed = await store.run(run_id)
-        journal = await store.journal(run_id)
-        session = Session(
-            shop=self.shop,
-            held=held,
-            run=sealed.record,
-            journal={one.record.occurrence_id: one.record for one in journal},
-        )
-        await session.refresh_signals()
+    async def _is_whole(self, session: Session) -> bool:
+        """Say whether a checkpoint is what was stored, and set a run aside whose is not."""
+        stored, session.unchecked = session.unchecked, None
+        if stored is None:
+            # What this process has just written; but others may have told the run something.
+            await session.refresh_signals()
+            return True
         try:
-            check_checkpoint(self.shop.keyring, sealed, journal)
+            check_checkpoint(self.shop.keyring, stored.run, stored.journal)
         except SealInvalidError as error:
             await set_aside_unread(session, error)
-            return None
-        return session
+            return False
+        return True
+
+    def _begun_session(self, new: NewRun, held: Held) -> Session:
+        return Session(
+            shop=self.shop,
+            held=held,
+            run=new.run.record,
+            journal={one.record.occurrence_id: one.record for one in new.occurrences},
+        )
 
     # Children and ends.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import Protocol, Self
 
 import anyio
 
@@ -16,7 +17,7 @@ from signoff.codec import Codec
 from signoff.desk import Desk
 from signoff.errors import SealInvalidError, StaleWriteError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Sealed, Signal, Task
 from signoff.model.policy import Policy
 from signoff.model.run import BlockedReason, Occurrence, Run
 from signoff.ports import Store
@@ -146,6 +147,8 @@ class Session:
         lock: Held around each read-and-commit of its records.
         policy: What holds where its gates say nothing: its flow's policy over the client's.
         failures: What its occurrences raised in this process.
+        released: Whether the claim was given back.
+        unchecked: What was read, if it is to be compared with its MACs.
     """
 
     shop: Workshop
@@ -154,9 +157,22 @@ class Session:
     journal: dict[str, Occurrence]
     signals: list[Signal] = field(default_factory=list[Signal])
     policy: Policy = field(default_factory=Policy)
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    lock: anyio.Lock = field(default_factory=partial(anyio.Lock, fast_acquire=True))
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     released: bool = False
+    unchecked: Checkpoint | None = None
+
+    @classmethod
+    def of(cls, stored: Checkpoint, held: Held, shop: Workshop) -> Self:
+        """Return a run as it was read before its claim was taken, or after."""
+        return cls(
+            shop=shop,
+            held=held,
+            run=stored.run.record,
+            journal={one.record.occurrence_id: one.record for one in stored.journal},
+            signals=list(stored.signals),
+            unchecked=stored,
+        )
 
     async def now(self) -> datetime:
         """Return business time."""
@@ -169,7 +185,7 @@ class Session:
     async def commit(
         self,
         *,
-        run: Run | None = None,
+        change: Mapping[str, object] | None = None,
         occurrences: Sequence[Occurrence] = (),
         parts: Sequence[Part] = (),
         consumed: Sequence[Signal] = (),
@@ -182,21 +198,24 @@ class Session:
         """
         Write new versions of the run's records, all or nothing, under the claim.
 
-        Versions, fencing and audit positions are filled in here.
+        Versions, fencing and audit positions are filled in here, and the run is written with
+        what `change` changes in it, by name; without that or an event it stays as it is.
 
         Raises:
             StaleWriteError: Something besides the run moved on, or the release met a signal.
             Lost: Another holder has the run.
         """
         keyring = self.shop.keyring
-        head = (run or self.run).audit
+        head = self.run.audit
+        run: Run | None = None
         entries: list[AuditEntry] = []
         for event in events:
             entry, head = self.shop.ledger.entry(f"run:{self.run.run_id}", head, event)
             entries.append(entry)
-        if run is not None or events:
-            run = (run or self.run).model_copy(
+        if change is not None or events:
+            run = self.run.model_copy(
                 update={
+                    **(change or {}),
                     "version": self.run.version + 1,
                     "fencing": self.held.fencing,
                     "audit": head,

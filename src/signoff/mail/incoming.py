@@ -27,6 +27,10 @@ _TELLTALES: Final = ("X-Autoreply", "X-Autorespond", "X-Failed-Recipients", "Lis
 _BULK: Final = frozenset({"bulk", "junk", "list", "auto_reply"})
 
 
+_MIN_NAME_CHARS: Final = 3
+"""An address that begins with less, such as `al@`, tells no name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncomingMail:
     """
@@ -59,9 +63,10 @@ class IncomingMail:
 
     @property
     def author(self) -> str:
-        """The name beside the address in From; empty if there is none."""
+        """The name beside the address in From; what the address begins with if there is none."""
         value = readable(next(iter(self.values("From")), ""))
-        return value.rpartition("<")[0].strip(' "')
+        local = (self.sender or "").partition("@")[0].partition("+")[0]
+        return value.rpartition("<")[0].strip(' "') or local * (len(local) >= _MIN_NAME_CHARS)
 
     @property
     def key(self) -> str:

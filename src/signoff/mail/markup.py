@@ -91,7 +91,7 @@ _BLOCKS: Final = frozenset(
 )
 _CELLS: Final = frozenset({"td", "th"})
 _STRUCK: Final = frozenset({"s", "strike", "del"})
-_RAW: Final = frozenset({"script", "style", "title", "textarea", "xmp", "iframe"})
+_RAW: Final = frozenset({"script", "style", "title", "textarea", "xmp", "iframe", "noscript"})
 _UNSEEN: Final = frozenset({"head", "template", "svg", "math", "object", "select"})
 
 # What Gmail, Thunderbird, Yahoo, Proton, Tuta, Zoho and Mail.ru put around what they quote.

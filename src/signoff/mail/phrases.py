@@ -64,16 +64,20 @@ MOBILE_SIGNATURE: Final = re.compile(
         (?:sent|sending)\ (?:from|via|with|using)\b | get\ outlook\ for\b
       | (?:von\ mein(?:em|er)\b.*gesendet) | gesendet\ (?:von|mit|über|aus)\b
       | (?:diese\ nachricht\ wurde\ )von\ mein | outlook\ für\b.*(?:beziehen|herunterladen)
-      | envoyé\ (?:de|depuis|à\ partir)\b | télécharger\ outlook\b | obtenez\ outlook\b
+      | envoyé\ (?:de|depuis|avec|via|à\ partir)\b | télécharger\ outlook\b | obtenez\ outlook\b
       | enviado\ (?:desde|do|da|de|a\ partir|con|com)\b | obtener\ outlook\b | obter\ o?\s*outlook\b
       | inviato\ (?:da|dal|con|tramite)\b | scarica\ outlook\b | ottieni\ outlook\b
       | verstuurd\ vanaf\b | verzonden\ (?:vanaf|vanuit|met)\b | outlook\ voor\b.*downloaden
       | wysłan[eoy]\ (?:z|za)\b | pobierz\ (?:aplikację\ )?outlook\b
       | skickat\ från\b | skickades\ från\b | hämta\ outlook\b
       | sendt\ (?:fra|med)\b | hent\ outlook\b | lähetetty\b | odesláno\ z\b
-      | отправлено\b | yahoo\ mail:
+      | отправлено\b | надіслано\b | изпратено\b | yahoo\ mail:
+      | تم\ الإرسال\b | נשלח\ מ | dikirim\ dari\b | posla(?:no|to)\ (?:z|s|sa|iz)\b | στάλθηκε\ από\b | saadetud\b
+      | sūtīts\ no\b | išsiųsta\ iš\b | enviat\ des\b | provenance\s?:\ courrier\b | trimis\ de\b | (?:el)?küldve\b
+      | 从.{0,12}发送 | sent\ by\ my\b
     )
-    | \S.*(?:から送信|gönderildi|에서\ 보냄)
+    | \S.*(?:から送信|gönderildi|에서\ 보냄|küldve)
+    | (?:được|đã)\ gửi\ từ
     | (?:发自|從|來自|从)\s*我的""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -110,37 +114,6 @@ PLACEHOLDER: Final = re.compile(
 )
 """What stands in the text for a picture, such as the logo of a signature."""
 
-CLOSING: Final = re.compile(
-    r"""(?:with\ )?(?:(?:my|our)\ )?(?:best|kind|kindest|warm|warmest|many)?\ ?regards | best(?:\ wishes)?
-      | cheers | sincerely(?:\ yours)? | yours(?:\ (?:sincerely|faithfully|truly))? | respectfully
-      | (?:mit\ )?(?:freundlich|best|herzlich|lieb|viel|schön|sonnig)?(?:e|en|em)?\ ?
-        (?:gr(?:ü|ue)(?:ß|ss)(?:e|en)?|gru(?:ß|ss))(?:\ aus\ \S+)? | [mlvh]\.?f?\.?g\.? | hochachtungsvoll
-      | (?:bien\ )?cordialement | (?:bien\ )?à\ (?:vous|toi)
-      | (?:sincères|meilleures|cordiales)\ salutations
-      | (?:un\ )?(?:cordial\ )?saludos?(?:\ cordial(?:es)?)? | (?:muy\ )?atentamente | atte
-      | (?:(?:cordiali|distinti)\ )?saluti | cordialmente | cordialità
-      | atenciosamente | (?:com\ os\ melhores\ |melhores\ )?cumprimentos | att | (?:um\ )?(?:grande\ )?abraços?
-      | (?:met\ )?(?:vriendelijke|hartelijke)?\ ?(?:groet(?:en|jes)?) | mvg
-      | z\ poważaniem | pozdrawiam | (?:serdeczne\ )?pozdrowienia
-      | (?:med\ )?(?:vänlig|vänliga|bästa)?\ ?hälsning(?:ar)? | mvh
-      | (?:med\ )?ve(?:nn|n)lig\ hilsen | (?:de\ )?bedste\ hilsner
-      | (?:ystävällisin\ )?terveisin | (?:s|se)\ pozdrav(?:em|om) | üdvözlettel | cu\ stimă
-      | с\ уважением | з\ повагою | с\ уважение | με\ εκτίμηση | saygılarım(?:la|ızla) | iyi\ çalışmalar
-      | 敬具 | 以上 | (?:どうぞ)?(?:宜しく|よろしく)お願い(?:します|致します|いたします|申し上げます)
-      | 此致(?:敬礼)? | 祝好 | 顺颂商祺 | 順頌商祺 | 드림""",  # noqa: RUF001 - letters of other scripts
-    re.VERBOSE | re.IGNORECASE,
-)
-"""What stands between a text and a name, on a line of its own: above it, there is the text."""
-
-THANKS: Final = re.compile(
-    r"""(?:many\ )?thanks?(?:\ you)?(?:\ (?:a\ lot|very\ much|in\ advance))? | (?:vielen\ |besten\ )?dank(?:e)?
-      | merci(?:\ beaucoup|\ d['\u2019]avance)? | (?:muchas\ )?gracias | grazie(?:\ mille)? | obrigad[oa]
-      | bedankt | dank\ (?:u|je)(?:\ wel)? | dziękuję | tack | tak | takk | kiitos | díky | děkuji
-      | спасибо | дякую | teşekkürler | köszönöm | mulțumesc | ありがとうございます | 谢谢 | 謝謝 | 감사합니다""",
-    re.VERBOSE | re.IGNORECASE,
-)
-"""A closing above one's own name; without a name below it may be all that somebody writes."""
-
 BANNER: Final = re.compile(
     r"""\W*(?:external|extern|externe|externo|esterno)(?:\ (?:e-?mail|sender|message|mail))?\W*
       | \W*(?:caution|warning|attention|external|notice|achtung|vorsicht|extern|externe|precaución
@@ -153,8 +126,15 @@ BANNER: Final = re.compile(
         | (?:correo|mensaje|remitente)\ extern[oa] | fuera\ de | (?:e-?mail|remetente)\ extern[oa]
         | (?:e-?mail|mittente|messaggio)\ estern[oa] | zewnątrz | zewnętrzn\w+ | utanför | внешн\w+
         )\b.*
+      | \W*(?:external|extern|externe|externo|esterno)\ (?:e-?mail|sender|message|mail)\W{1,3}(?:do\ not|don.t|please|be\ careful)\b.*
+      | \W*(?:cuidado|atenção|uwaga|varning|obs|dikkat|ostrożnie|pozor|figyelem|atenție|προσοχή|huomio|let\ op|advarsel|увага|внимание)\b.{0,60}?(?:
+         de\ fora|spoza|extern|ekstern|dışından|zewnątrz|mimo|külső|exterior|εξωτερικ|ulkop|buiten|utenfor|udefra|ззовні|извне|внешн).*
+      | \W*(?:注意|外部|社外).{0,20}(?:メール|邮件|郵件|社外).*
+      | \W*(?:classification|sensitivity|confidentiality|klassifizierung|classificação|clasificación|vertraulichkeit)\s?:.{0,40}
+      | \W*this\ message\ (?:is\ from\ an\ external\ sender|came\ from\ outside\b.{0,40})\W* | zjqcmqryfpfptbanner\w+
+      | \W*tlp:\w{3,6}(?:\+\w+)?\W* | [cs][0-4]\ ?[-\u2013]\ ?\w+
       | \W*you\ don.t\ often\ get\ e-?mail\ from\b.*
-      | \W*some\ people\ who\ received\ this\ message\ don.t\ often\b.*""",
+      | \W*some\ people\ who\ received\ this\ message\ don.t\ often\b.*""",  # noqa: RUF001 - letters of other scripts
     re.VERBOSE | re.IGNORECASE,
 )
 """A warning that a mail server puts above what came from elsewhere."""
@@ -163,7 +143,7 @@ DISCLAIMER: Final = re.compile(
     r"""confidential|privileged|vertraulich|confidentiel|confidencial|riservat[aeio]|vertrouwelijk
       | poufn[aey]|konfidenti|конфиденциальн|intended\ (?:only|solely)\ for
       | (?:scanned|checked)\ (?:for\ viruses|by)|virus-free|virenfrei|(?:auf\ viren\ geprüft)
-      | avast\b|ohne\ viren|sans\ virus|libre\ de\ virus|privo\ di\ virus|秘密情報|机密""",
+      | avast\b|ohne\ viren|sans\ virus|libre\ de\ virus|privo\ di\ virus|机密|保密""",
     re.VERBOSE | re.IGNORECASE,
 )
 """What a notice that a mail server adds below a mail speaks of."""
@@ -172,7 +152,10 @@ ITSELF: Final = re.compile(
     r"""\b(?:this|the)\ (?:e-?mail|message|communication|transmission)|diese[rs]?\ (?:e-?mail|nachricht)
       | (?:ce|cet)\ (?:e-?mail|courriel|message)|este\ (?:correo|mensaje|e-?mail)|esta\ mensagem
       | quest[ao]\ (?:e-?mail|messaggio)|(?:deze|dit)\ (?:e-?mail|bericht)|ta\ wiadomość|niniejsz\w+
-      | detta\ (?:mail|e-post|meddelande)|(?:это|данное)\ (?:письмо|сообщение)|本メール|本邮件
+      | detta\ (?:mail|e-post|meddelande)|(?:tämä|tämän)\ (?:viesti|sähköposti)|denne\ (?:e-?mail|e-post|melding)
+      | (?:in|en|nesta|questa|cette)\ (?:comunicazione|comunicación|mensagem|communication)|téhle|této\ zprávy
+      | this\ mail|bu\ e-posta|ezen?\ (?:e-?mail|üzenet)|acest\ (?:e-?mail|mesaj)|цей\ лист|这封邮件|本電郵
+      | (?:in|van)\ dit\ (?:e-?mail|bericht)\w*|(?:el|ce)\ correo|ce\ courrier\ électronique|(?:это|данное)\ (?:письмо|сообщение)|本メール|本邮件
       | avast\b|virus-free|virenfrei""",
     re.VERBOSE | re.IGNORECASE,
 )

@@ -12,6 +12,7 @@ Refusal = Literal[
     "decided",
     "cancelled",
     "empty",
+    "doubtful",
     "ambiguous",
     "unknown",
     "not_alone",
@@ -30,6 +31,7 @@ Why a reply decided nothing.
 - ``decided``: the request was decided before; the mail says by whom, when and how.
 - ``cancelled``: the request was taken back before.
 - ``empty``: it holds no text of its author.
+- ``doubtful``: all that it holds may be a greeting or a signature, and names none of the choices.
 - ``ambiguous``: it names several of the choices.
 - ``unknown``: its first line is none of the choices.
 - ``not_alone``: text follows an approval on its line, at a risk where that is not enough.
@@ -68,6 +70,11 @@ ADVICE: Final[dict[Refusal, Advice]] = {
     "empty": Advice(
         "No text of yours was found in it.",
         "Please write your answer at the very top, above everything that is quoted.",
+    ),
+    "doubtful": Advice(
+        "Its text may be a greeting or a signature, which your mail app writes by itself.",
+        "Please answer again with a whole sentence on the first line. "
+        "Your text was kept as a comment.",
     ),
     "ambiguous": Advice(
         "It names several of the choices, and only one can count.",

@@ -9,17 +9,18 @@ for the reviewer's could decide.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, takewhile
 from typing import Final
 
 from signoff.mail.armour import without_armour
+from signoff.mail.leftovers import is_doubtful, is_wordless, names_a_place, says_nothing
 from signoff.mail.marks import REPLY_LINE
 from signoff.mail.mime import CUT, bounded
 from signoff.mail.phrases import (
     BANNER,
-    CLOSING,
     DEVICES,
     DISCLAIMER,
     FROM_NAMES,
@@ -30,7 +31,6 @@ from signoff.mail.phrases import (
     ORIGINAL_MESSAGE,
     PLACEHOLDER,
     SENT_BY,
-    THANKS,
     WROTE,
 )
 
@@ -39,28 +39,32 @@ _INITIALS: Final = re.compile(r"^\s*[^\W\d_a-z]{1,3}>")
 _RULER: Final = re.compile(r"\s*[-_=*\u2014\u2500]{5,}\s*")
 _SIGNATURE: Final = re.compile(r"--\s*")
 _COLON: Final = re.compile(r"[:\uff1a]\s*\**\Z")
-_DAY: Final = re.compile(r"\b(?:19|20)\d\d\b|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\u5e74")
-_TIME: Final = re.compile(r"\b\d{1,2}[:.h]\d{2}\b")
+_DAY: Final = re.compile(
+    r"(?<!\d)(?:19|20)\d\d(?!\d)|(?<!\d)\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)|\u5e74"
+)
+_TIME: Final = re.compile(r"(?<!\d)\d{1,2}[:.h]\d{2}(?!\d)")
+_WHOLE_DAY: Final = re.compile(
+    r"(?<!\d)\d{1,2}(?![\d:h]).*(?:19|20)\d\d(?!\d)|(?:19|20)\d\d\D{1,9}\d{1,2}\D{1,9}\d{1,2}(?![:\d])"
+    r"|\d{1,2}[./-]\d{1,2}[./-]\d{2}(?!\d)"
+)
 _HEADER: Final = re.compile(r"[\s*]*([^\s*:\uff1a][^*:\uff1a]{0,24}?)\s?\*?\s?[:\uff1a]")
-_BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
+_BLANK: Final = re.compile(
+    r"[\s\u00ad\u034f\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufffc]*"
+)
 _IGNORED: Final = re.compile(r"[\s>*_=\u200b-\u200f\ufeff]+")
 # Clients put these around names and addresses. Not the overrides: they show another text.
 _DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202c\u2066-\u2069]")
 _FENCE: Final = frozenset("-_=*")
-_BAR: Final = re.compile(r"(?:-{3,}|_{3,}|={3,})[^-_=].*[^-_=](?:-{3,}|_{3,}|={3,})")
 _BRACKET: Final = re.compile(r"\s*<")
 _LINK: Final = re.compile(r"\s*<?https?://\S+>?")
-_SLASH: Final = re.compile(r"[/|]")
-_BEHIND_NAME: Final = re.compile(r"[|<(/,\u2013\u2014\u00b7\u2022]| - ")
-_WORD: Final = re.compile(r"[^\W_]+")
-_AROUND_CLOSING: Final = " \t\u00a0*_,.!;:\uff0c\u3002\u3001\uff01"
+_HAS_DIGIT: Final = re.compile(r"\d")
 _GUTTER: Final = re.compile(r"[|+~]+")
 
 _MIN_NAME_CHARS: Final = 3
-_MAX_TITLES: Final = 2
 _MAX_ADDED_CHARS: Final = 120
 _ATTRIBUTION_LINES: Final = 4
 _HEADER_LINES: Final = 6
+_BAR_CHARS: Final = 3
 
 _OUR_HEADERS: Final = 2
 _OTHER_HEADERS: Final = 3
@@ -101,11 +105,14 @@ class Reply:
             whoever looks for more than an answer must not pass over them.
         elsewhere: The lines as the mail's other form has them, of plain text and HTML; none if
             it has one form.
+        doubtful: Whether they may be what stands in every mail of this author, a greeting or a
+            closing that we do not know. Such lines answer if they name one of the choices.
     """
 
     lines: tuple[str, ...]
     left_out: tuple[str, ...] = field(default=(), compare=False, repr=False)
     elsewhere: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    doubtful: bool = field(default=False, compare=False)
 
     @property
     def first(self) -> str:
@@ -146,7 +153,12 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
         return other
     if len(_squeezed(other.first)) > len(_squeezed(reply.first)):
         reply, other = other, reply
-    return replace(reply, left_out=(*reply.left_out, *other.left_out), elsewhere=other.lines)
+    return replace(
+        reply,
+        left_out=(*reply.left_out, *other.left_out),
+        elsewhere=other.lines,
+        doubtful=reply.doubtful or other.doubtful,
+    )
 
 
 def _read(text: str, sent: SentContext, author: str) -> Reply:
@@ -154,9 +166,15 @@ def _read(text: str, sent: SentContext, author: str) -> Reply:
     lines = [_INITIALS.sub(">", _DIRECTION.sub("", line)).rstrip() for line in plain]
     reading = _Reading(lines, sent)
     found = _trimmed(reading.authored())
-    if found and _is_signature(found, author):
+    if says_nothing(found, author):
         return Reply(())
-    return Reply(found, tuple(reading.left_out))
+    doubtful = (
+        reading.only_leads_on(found)
+        or is_doubtful(found, author)
+        or reading.is_set_off
+        or (reading.is_below and any(map(names_a_place, found)))
+    )
+    return Reply(found, tuple(reading.left_out), doubtful=doubtful)
 
 
 class _Original:
@@ -197,11 +215,22 @@ class _Original:
 
 
 class _Reading:
-    """One way through the lines of a reply."""
+    """
+    One way through the lines of a reply.
+
+    Attributes:
+        left_out: Unquoted lines that were taken for somebody else's.
+        is_below: Whether the first line that was written stands below something quoted.
+        is_set_off: Whether it stands below a ruler.
+    """
 
     def __init__(self, lines: Sequence[str], sent: SentContext) -> None:
         self._lines = lines
         self.left_out: list[str] = []
+        self.is_below = False
+        self.is_set_off = False
+        self._has_quoted = False
+        self._leading_on: set[str] = set()
         self._original = _Original(sent.lines)
         self._addresses = tuple(
             address.casefold() for address in (sent.from_address, sent.reply_to) if address
@@ -213,35 +242,65 @@ class _Reading:
         """Return the lines that the reviewer wrote, blank ones among them."""
         found: list[str] = []
         at = 0
-        has_quoted = False
         while at < len(self._lines):
             line = self._lines[at]
             if _QUOTED.match(line):
+                self._note_lead(found)
                 self._original.follow(line)
-                has_quoted = True
+                self._has_quoted = True
                 at += 1
                 continue
             end = self._attribution_end(at)
-            self.left_out += self._lines[at:end] if end is not None else ()
-            if end is not None and self._is_quoted(self._next(end)):
-                at = end
-                continue
+            if end is not None:
+                self._take_back_beginning(found, at, end)
+                self.left_out += self._lines[at:end]
+                if self._is_quoted(self._next(end)):
+                    at = end
+                    continue
             if end is not None or self._ends_reply(at):
+                self._note_lead(found)
                 break
             if _BLANK.fullmatch(line):
                 found.append("")
-            elif _is_notice(line, above=not any(found), below=has_quoted):
+            elif _is_notice(line, above=not any(found), below=self._has_quoted):
                 end = self._end_of_paragraph(at)
                 self.left_out += self._lines[at : end + 1]
                 at = end
+            elif _RULER.fullmatch(line):
+                self.is_set_off |= not any(found)
             elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
                 at += self._is_link(at + 1)
             elif self._links_to_us(line) or self._original.takes(line):
+                self._note_lead(found)
                 self.left_out.append(line)
             else:
+                self.is_below |= self._has_quoted and not any(found)
                 found.append(line)
             at += 1
         return found
+
+    def only_leads_on(self, found: Sequence[str]) -> bool:
+        """Return whether each line only introduces what is quoted below it, as clients write."""
+        return bool(found) and self._leading_on.issuperset(line for line in found if line)
+
+    def _note_lead(self, found: Sequence[str]) -> None:
+        """Remember the line above something quoted, if it ends in a colon."""
+        above = next((line for line in reversed(found) if line), "")
+        if _COLON.search(above):
+            self._leading_on.add(above)
+
+    def _take_back_beginning(self, found: list[str], start: int, end: int) -> None:
+        """Take back lines right above an attribution that begins within its day."""
+        piece = list(takewhile(bool, reversed(found)))[: _ATTRIBUTION_LINES - 1]
+        if not piece or self._lines[start].casefold().startswith(OPENINGS):
+            return
+        text = _TIME.sub("", _in_ascii_digits(" ".join(self._lines[start:end])))
+        cut_off = _DAY.search(text) and not _WHOLE_DAY.search(text)
+        if cut_off and _HAS_DIGIT.search(_in_ascii_digits(" ".join(piece))):
+            del found[-len(piece) :]
+            self.left_out += reversed(piece)
+        else:
+            self._leading_on.update(piece)
 
     def _attribution_end(self, start: int) -> int | None:
         """Return where the line that says who wrote when ends, if it begins at `start`."""
@@ -272,7 +331,7 @@ class _Reading:
         return self._is_ours(at)
 
     def _may_open(self, line: str) -> bool:
-        return _opens(line) or self._names_us(line) or bool(_DAY.search(line))
+        return _opens(line) or self._names_us(line) or bool(_DAY.search(_in_ascii_digits(line)))
 
     def _attributes(self, text: str, following: int) -> bool:
         """Return whether a text with a colon at its end says whom the following lines are from."""
@@ -280,19 +339,26 @@ class _Reading:
         if self._has_our_address(text):
             return True
         wrote = any(verb in folded for verb in WROTE)
+        text = _in_ascii_digits(text)
         when = _DAY.search(text) is not None and _TIME.search(text) is not None
         if wrote and (when or (_opens(text) and _DAY.search(text))):
             return True
-        hinted = self._names_us(text) or (_opens(text) and (wrote or when))
+        hinted = when or self._names_us(text) or (_opens(text) and wrote)
         return hinted and self._is_ours(self._next(following))
 
     def _ends_reply(self, at: int) -> bool:
-        """Return whether all from here on is not the reviewer's."""
+        """
+        Return whether all from here on is not the reviewer's.
+
+        What a ruler sets off below the quoted mail was put there by a list or a server.
+        """
         line = self._lines[at].strip()
         if self._is_delimiter(line) or _SIGNATURE.fullmatch(line):
             return True
         if _RULER.fullmatch(line):
             at = self._next(at + 1)
+            if self._has_quoted and at < len(self._lines):
+                return True
         return self._is_head_of_mail(at) or self._is_fenced(line, at)
 
     def _is_fenced(self, line: str, at: int) -> bool:
@@ -300,7 +366,7 @@ class _Reading:
         if ORIGINAL_MESSAGE.fullmatch(line):
             return True
         below = self._next(at + 1)
-        if _BAR.fullmatch(line) and (self._is_ours(below) or self._names_us(self._lines[below])):
+        if _is_bar(line) and (self._names_us(line) or self._is_or_names_us(below)):
             return True
         if not _FENCE.issuperset(line[:2] + line[-2:]) or _RULER.fullmatch(line):
             return False
@@ -365,6 +431,9 @@ class _Reading:
         line = self._lines[at]
         return self._is_delimiter(line) or self._original.has(line) or self._is_head_of_mail(at)
 
+    def _is_or_names_us(self, at: int) -> bool:
+        return self._is_ours(at) or self._names_us(self._lines[at])
+
     def _is_delimiter(self, line: str) -> bool:
         return bool(self._delimiter) and self._delimiter in _squeezed(line)
 
@@ -382,33 +451,24 @@ def _squeezed(line: str) -> str:
     return _IGNORED.sub("", line.removesuffix(CUT)).casefold()
 
 
+def _is_bar(line: str) -> bool:
+    """Return whether a title stands between runs of one mark, such as `=== Original ===`."""
+    run = line[:1] * _BAR_CHARS
+    if not run or line[0].isalnum():
+        return False
+    dense = line.replace(" ", "")
+    return dense.startswith(run) and dense.endswith(run) and not is_wordless(line)
+
+
+def _in_ascii_digits(text: str) -> str:
+    """Return a text with the digits of every script as ours."""
+    if text.isascii():
+        return text
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+
+
 def _opens(text: str) -> bool:
     return text[:1].isdigit() or text.casefold().startswith(OPENINGS)
-
-
-def _is_signature(lines: Sequence[str], author: str) -> bool:
-    """Return whether a text begins as signatures do: with a closing, or with one's own name."""
-    first, *below = [line for line in lines if line]
-    if all(CLOSING.fullmatch(part.strip(_AROUND_CLOSING)) for part in _SLASH.split(first)):
-        return True
-    if THANKS.fullmatch(first.strip(_AROUND_CLOSING)):
-        return bool(below) and _shares_a_word(below[0], author)
-    return _is_name(first, author) or _is_name(_BEHIND_NAME.split(first, maxsplit=1)[0], author)
-
-
-def _is_name(text: str, author: str) -> bool:
-    named, written = _words(author), _words(text)
-    if not named or "".join(written) == "".join(named):
-        return bool(named)
-    return set(named) <= set(written) and len(written) <= len(named) + _MAX_TITLES
-
-
-def _shares_a_word(text: str, author: str) -> bool:
-    return not set(_words(text)).isdisjoint(_words(author))
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
 
 
 def _is_added(line: str) -> bool:
@@ -416,7 +476,7 @@ def _is_added(line: str) -> bool:
     bare = line.strip(" \t*_")
     if len(bare) > _MAX_ADDED_CHARS:
         return False
-    if _RULER.fullmatch(line) or PLACEHOLDER.fullmatch(bare):
+    if PLACEHOLDER.fullmatch(bare):
         return True
     return bool(MOBILE_SIGNATURE.match(bare) and DEVICES.search(bare))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Literal, TypeVar
@@ -79,6 +79,24 @@ class Claim:
     holder: str
     fencing: int
     live: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """
+    All that is stored of a run, as whoever is about to take its claim reads it.
+
+    Attributes:
+        claim: The claim on it, live or not, if there ever was one.
+        run: Its record.
+        journal: Its occurrences in the order of their `seq`.
+        signals: What it was told and has not dealt with, in the order it was appended.
+    """
+
+    claim: Claim | None
+    run: Sealed[Run]
+    journal: Sequence[Sealed[Occurrence]]
+    signals: Sequence[Signal]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

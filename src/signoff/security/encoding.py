@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import struct
+from typing import Final
+
+_eight_bytes: Final = struct.Struct(">Q").pack
 
 
 def framed(*parts: bytes | str) -> bytes:
@@ -18,7 +22,7 @@ def framed(*parts: bytes | str) -> bytes:
     joined: list[bytes] = []
     for part in parts:
         encoded = to_bytes(part)
-        joined += (len(encoded).to_bytes(8, "big"), encoded)
+        joined += (_eight_bytes(len(encoded)), encoded)
     return b"".join(joined)
 
 

@@ -89,7 +89,7 @@ class Keyring:
         active_kid: The id of the key that makes what is new.
     """
 
-    __slots__ = ("_by_kid", "_subkeys", "active_kid", "keys")
+    __slots__ = ("_begun", "_by_kid", "_subkeys", "active_kid", "keys")
 
     keys: Final[tuple[Key, ...]]
     active_kid: Final[int]
@@ -107,6 +107,7 @@ class Keyring:
         self.keys = tuple(sorted(keys, key=lambda key: (key.state != "active", -key.kid)))
         self._by_kid: Final = {key.kid: key for key in self.keys}
         self._subkeys: Final[dict[tuple[int, str], bytes]] = {}
+        self._begun: Final[dict[tuple[int, Purpose], hmac.HMAC]] = {}
         _refuse_repeated_kids(self.keys)
         _refuse_repeated_secrets(self.keys)
         self.active_kid = _only_active(self.keys).kid
@@ -189,6 +190,19 @@ class Keyring:
             why = "is retired" if kid in self._by_kid else "is not in the keyring"
             raise KeyringError(f"key {kid} {why}, so it serves no {purpose}")
         return self._derived(kid, purpose)
+
+    def begin_mac(self, kid: int, purpose: Purpose) -> hmac.HMAC:
+        """
+        Return an HMAC-SHA256 under the key for one purpose, of nothing yet.
+
+        Raises:
+            KeyringError: As `subkey` does.
+        """
+        subkey = self.subkey(kid, purpose)
+        begun = self._begun.get((kid, purpose))
+        if begun is None:
+            begun = self._begun[kid, purpose] = hmac.new(subkey, digestmod="sha256")
+        return begun.copy()
 
     def mac(self, purpose: Purpose, message: bytes) -> tuple[int, bytes]:
         """Return the active key's id and its HMAC-SHA256 of the message, 32 bytes."""

@@ -52,12 +52,8 @@ def seal(keyring: Keyring, *, record_id: str, fields: Mapping[str, bytes | str])
         fields: Their values by name, as they are stored; text stands for its UTF-8 bytes.
     """
     kid = keyring.active_kid
-    key = keyring.subkey(kid, "seal")
-    return Seal(
-        kid=kid,
-        tags=_tags(key, record_id=record_id, fields=fields),
-        whole=_whole(key, record_id=record_id, fields=fields),
-    )
+    made = _Tags(keyring.begin_mac(kid, "seal"), record_id=record_id, fields=fields)
+    return Seal(kid=kid, tags=made.by_name, whole=made.whole)
 
 
 def check(
@@ -80,14 +76,9 @@ def check(
     """
     if not keyring.usable(seal.kid, "seal"):
         raise SealInvalidError(record_id, "key")
-    key = keyring.subkey(seal.kid, "seal")
-    expected = _tags(key, record_id=record_id, fields=fields)
-    wrong = [name for name in expected if not _same(expected[name], seal.tags.get(name, ""))]
-    wrong += [name for name in seal.tags if name not in expected]
-    if not _same(_whole(key, record_id=record_id, fields=fields), seal.whole):
-        wrong.append("seal")
-    if wrong:
-        raise SealInvalidError(record_id, wrong[0])
+    expected = _Tags(keyring.begin_mac(seal.kid, "seal"), record_id=record_id, fields=fields)
+    if not expected.are(seal):
+        raise SealInvalidError(record_id, expected.first_unlike(seal))
 
 
 def mac_body(keyring: Keyring, *, kind: str, record_id: str, version: int, body: bytes) -> BodyMac:
@@ -139,18 +130,46 @@ def commitment(salt: bytes, value: str) -> str:
     return hmac.digest(salt, framed("signoff.commitment.v1", value), "sha256").hex()
 
 
-def _tags(key: bytes, *, record_id: str, fields: Mapping[str, bytes | str]) -> dict[str, str]:
-    opening = framed("signoff.seal.v1", record_id)
-    return {name: _tag(key, opening + framed(name, value)) for name, value in fields.items()}
+class _Tags:
+    """
+    The tags that a key makes of some fields: one of each by name, and one of all together.
+
+    Args:
+        mac: A MAC under the key, of nothing yet, for this use alone.
+        record_id: The record.
+        fields: Their values by name.
+    """
+
+    def __init__(
+        self, mac: hmac.HMAC, *, record_id: str, fields: Mapping[str, bytes | str]
+    ) -> None:
+        framed_fields = {name: framed(name, value) for name, value in fields.items()}
+        together = [framed_fields[name] for name in sorted(fields)]
+        self.whole = _tag(mac, framed("signoff.seal.whole.v1", record_id), *together)
+        mac.update(framed("signoff.seal.v1", record_id))
+        self.by_name = {name: _tag(mac, field) for name, field in framed_fields.items()}
+
+    def are(self, seal: Seal) -> bool:
+        """Return whether a seal has these tags and no others, in constant time."""
+        if self.by_name.keys() != seal.tags.keys():
+            return False
+        # None of these has a line break, so a stored one with a line break in it fits nowhere.
+        found = [*(seal.tags[name] for name in self.by_name), seal.whole]
+        return _same("\n".join([*self.by_name.values(), self.whole]), "\n".join(found))
+
+    def first_unlike(self, seal: Seal) -> str:
+        """Return the first field whose tag a seal lacks or should not have; `seal` if there is none."""
+        tags = self.by_name
+        wrong = [name for name in tags if not _same(tags[name], seal.tags.get(name, ""))]
+        wrong += [name for name in seal.tags if name not in tags]
+        return next(iter(wrong), "seal")
 
 
-def _whole(key: bytes, *, record_id: str, fields: Mapping[str, bytes | str]) -> str:
-    parts = [part for name in sorted(fields) for part in (name, fields[name])]
-    return _tag(key, framed("signoff.seal.whole.v1", record_id, *parts))
-
-
-def _tag(key: bytes, message: bytes) -> str:
-    return hmac.digest(key, message, "sha256")[:_tag_bytes].hex()
+def _tag(begun: hmac.HMAC, *parts: bytes) -> str:
+    """Return the tag of what a MAC has begun with and these parts."""
+    mac = begun.copy()
+    mac.update(b"".join(parts))
+    return mac.digest()[:_tag_bytes].hex()
 
 
 def _same(expected: str, found: str) -> bool:

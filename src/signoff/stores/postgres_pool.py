@@ -11,7 +11,7 @@ import re
 import struct
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any, Final, TypeAlias, TypeVar
@@ -29,6 +29,7 @@ from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
 from signoff.stores.postgres_errors import explained, is_worth_another
+from signoff.stores.postgres_news import News
 
 ResultT = TypeVar("ResultT")
 
@@ -42,6 +43,8 @@ _ASK_AGAIN_SECONDS: Final = 0.25
 
 _RETRY_SECONDS: Final = 0.05
 """How long to wait before a statement is sent again."""
+
+_BEGIN: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {:.0f}"
 
 _NAME: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 
@@ -104,15 +107,19 @@ class Session:
     Args:
         connection: In autocommit mode: each statement is a transaction of its own.
         schema: Where the tables are.
+
+    Attributes:
+        connection: For those who put statements of their own beside the store's.
+        schema: Where the tables are.
     """
 
     def __init__(self, connection: Connection, schema: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self.schema = schema
 
     def all(self, query: Query, values: Mapping[str, object] | None = None) -> list[DictRow]:
         """Run a statement, and return all its rows."""
-        cursor = self._connection.execute(query.within(self.schema), values, binary=True)
+        cursor = self.connection.execute(query.within(self.schema), values, binary=True)
         return cursor.fetchall()
 
     def first(self, query: Query, values: Mapping[str, object] | None = None) -> DictRow | None:
@@ -122,12 +129,30 @@ class Session:
 
     def run(self, query: Query, values: Mapping[str, object] | None = None) -> None:
         """Run a statement that returns nothing; without values, as many as there are."""
-        self._connection.execute(query.within(self.schema), values)
+        self.connection.execute(query.within(self.schema), values)
+
+    @contextmanager
+    def together(self, *, patience: float) -> Generator[None]:
+        """
+        Make what is run in the block one transaction, though this process thinks in between.
+
+        Args:
+            patience: After how many seconds without a statement the server gives it up, as when
+                this process was stopped in the midst of it.
+        """
+        self.connection.execute(_BEGIN.format(patience * 1000).encode())
+        try:
+            yield
+        except BaseException:
+            with suppress(psycopg.Error):
+                self.connection.rollback()
+            raise
+        self.connection.commit()
 
     @contextmanager
     def transaction(self) -> Generator[None]:
         """Make what is run in the block one transaction."""
-        with self._connection.transaction():
+        with self.connection.transaction():
             yield
 
 
@@ -150,13 +175,7 @@ class Server:
     def __init__(
         self, address: str, *, schema: str, connections: int, patience: timedelta, prepare: bool
     ) -> None:
-        try:
-            parts = conninfo_to_dict(address)
-        except psycopg.ProgrammingError:
-            raise ConfigurationError(
-                "the address of the database cannot be understood; it looks like"
-                " postgresql://user:password@host:5432/database"
-            ) from None
+        self.address, parts = _complete(address)
         if not _NAME.fullmatch(schema):
             raise ConfigurationError(
                 f"the schema cannot be called {schema!r}: lower-case letters, digits and"
@@ -164,7 +183,6 @@ class Server:
             )
         if connections < 1:
             raise ConfigurationError(f"connections is {connections}; it takes at least one")
-        self.address = make_conninfo("", **{**_DEFAULTS, **parts})
         self.schema = schema
         host, port = parts.get("host") or "localhost", parts.get("port") or 5432
         self.place = f"postgresql://{host}:{port}/{parts.get('dbname') or ''}, schema {schema}"
@@ -178,6 +196,10 @@ class Server:
     def is_open(self) -> bool:
         """Whether connections are kept."""
         return self._pool is not None
+
+    def news(self, address: str) -> News:
+        """Return what tells and hears of commits, on a connection of its own to `address`."""
+        return News(_complete(address)[0], place=self.place, schema=self.schema)
 
     @contextmanager
     def session(self, *, is_lost: bool = False) -> Generator[Session]:
@@ -208,7 +230,7 @@ class Server:
                 "row_factory": dict_row,
                 "prepare_threshold": 5 if self._prepare else None,
             },
-            configure=_configure,
+            configure=configure,
             min_size=1,
             max_size=self._connections,
             check=_check_rested,
@@ -301,7 +323,20 @@ class Server:
         )
 
 
-def _configure(connection: Connection) -> None:
+def _complete(address: str) -> tuple[str, dict[str, Any]]:
+    """Return an address with what it leaves open, and its parts. Raises `ConfigurationError`."""
+    try:
+        parts = conninfo_to_dict(address)
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "the address of the database cannot be understood; it looks like"
+            " postgresql://user:password@host:5432/database"
+        ) from None
+    return make_conninfo("", **{**_DEFAULTS, **parts}), parts
+
+
+def configure(connection: Connection) -> None:
+    """Have instants read as the store wants them."""
     connection.adapters.register_loader("timestamptz", _Instant)
 
 

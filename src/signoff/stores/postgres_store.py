@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -17,17 +17,29 @@ from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Sealed, Signal, Task
+from signoff.model.changes import Changes, Checkpoint, Claim, Sealed, Signal, Task
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
 from signoff.model.token import TokenRow
-from signoff.ports import Clock, Counts, RequestQuery, RunQuery, Store, TaskSink
+from signoff.ports import (
+    BringsNews,
+    Clock,
+    Counts,
+    RequestQuery,
+    RunQuery,
+    Store,
+    TakesNews,
+    TaskSink,
+    TransactionalSink,
+)
 from signoff.stores import postgres_reads as reads
 from signoff.stores import postgres_work as work
+from signoff.stores.moving import Books
+from signoff.stores.postgres_moving import postgres_books
 from signoff.stores.postgres_pool import Server, Session
 from signoff.stores.postgres_schema import bring_up_to_date
-from signoff.stores.postgres_writes import Encoded, forget_commits
+from signoff.stores.postgres_writes import Encoded, forget_commits, tell
 
 ResultT = TypeVar("ResultT")
 
@@ -37,13 +49,14 @@ FORGET_EVERY: Final = 500
 """After how many commits those that nobody asks about any more are forgotten."""
 
 
-class PostgresStore(Store):
+class PostgresStore(Store, BringsNews):
     """
     Keeps everything in one schema of a PostgreSQL database, version 13 or later.
 
     Any number of machines, processes, event loops and threads may use it at once, on asyncio
     and on trio. Each commit and each read is one statement, one round trip and one transaction,
-    so that no lock is held while a process thinks, or after it was killed.
+    so that no lock is held while a process thinks, or after it was killed. Only where an engine
+    keeps its jobs in the same database, a commit with tasks takes a few round trips more.
 
     **A lost connection** in the midst of a commit leaves open whether it was made. The store
     then sends the same commit again, and the server, which keeps the ids of commits for an hour,
@@ -52,6 +65,10 @@ class PostgresStore(Store):
 
     **When a commit's caller is cancelled** while it waits for its turn, nothing is begun;
     otherwise it is only let go once the commit is settled.
+
+    **Other processes** hear of a commit at once, by NOTIFY in its transaction: what is told are
+    ids of what is to be done, and whoever serves with an engine of its own process listens for
+    them on a connection beside the others. What is not heard is found by the sweep.
 
     **Time** is the server's: deadlines and timestamps, and the leases of claims too. A date of
     the server that is set forward ends leases early, one that is set back prolongs them.
@@ -68,9 +85,11 @@ class PostgresStore(Store):
             for a server that went away to come back.
         prepare: Whether statements stay prepared on the server's connections; `False` behind a
             pooler in transaction mode that does not know prepared statements.
+        news: Whether commits are told to other processes, and theirs heard; where `address` is
+            that of a pooler in transaction mode, the address of the server itself, to hear by.
 
     Raises:
-        ConfigurationError: The address cannot be understood.
+        ConfigurationError: An address cannot be understood.
     """
 
     durable = True
@@ -84,12 +103,16 @@ class PostgresStore(Store):
         connections: int = 10,
         patience: timedelta = timedelta(seconds=10),
         prepare: bool = True,
+        news: bool | str = True,
     ) -> None:
         self._server = Server(
             address, schema=schema, connections=connections, patience=patience, prepare=prepare
         )
+        self._news = self._server.news(news if isinstance(news, str) else address) if news else None
         self.location = self._server.place
         self._sink: TaskSink | None = None
+        self._joined: TransactionalSink | None = None
+        self._tells = False
         self._process = 0
         self._commits = count(1)
 
@@ -137,11 +160,7 @@ class PostgresStore(Store):
         """
         encoded = Encoded.of(changes, patience=self._server.patience)
 
-        def make(session: Session) -> None:
-            encoded.send(session)
-            self._hand_over(changes.tasks)
-
-        await self._call(make)
+        await self._call(partial(self._make, encoded=encoded, tasks=changes.tasks))
         if next(self._commits) % FORGET_EVERY == 0:
             # This commit is made, whatever becomes of the trace of former ones.
             with suppress(StoreUnavailableError):
@@ -158,6 +177,23 @@ class PostgresStore(Store):
     @override
     def hand_tasks_to(self, sink: TaskSink) -> None:
         self._sink = sink
+        self._tells = isinstance(sink, TakesNews)
+        self._joined = sink if isinstance(sink, TransactionalSink) else None
+        if self._joined is not None:
+            self._joined.meet(self._server.address, self._server.schema)
+
+    @override
+    async def bring_news(
+        self, hear: Callable[[Sequence[Task]], None], *, look: Callable[[], Awaitable[None]]
+    ) -> None:
+        news = self._news
+        if news is None:
+            return
+
+        async def call(word: str) -> None:
+            await self._call(partial(tell, channel=news.channel, news=word))
+
+        await news.bring(hear, look=look, call=call)
 
     @override
     async def now(self) -> datetime:
@@ -182,6 +218,10 @@ class PostgresStore(Store):
     @override
     async def signals(self, run_id: str) -> Sequence[Signal]:
         return await self._call(partial(reads.signals, run_id=run_id))
+
+    @override
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        return await self._call(partial(work.checkpoint, run_id=run_id))
 
     @override
     async def late_results(self, run_id: str) -> Sequence[Signal]:
@@ -263,6 +303,10 @@ class PostgresStore(Store):
     async def counts(self) -> Counts:
         return await self._call(work.counts)
 
+    def books(self, *, make: bool) -> AbstractContextManager[Books]:
+        """Lock everything, and give access to it; see `signoff.stores.moving`."""
+        return postgres_books(self._server, make=make)
+
     async def _call(self, ask: Callable[[Session], ResultT]) -> ResultT:
         if self._server.is_open and self._process != os.getpid():
             raise ConfigurationError(
@@ -275,6 +319,23 @@ class PostgresStore(Store):
         with self._server.session() as session:
             bring_up_to_date(session, self.location)
         self._server.open()
+
+    def _make(self, session: Session, *, encoded: Encoded, tasks: Sequence[Task]) -> None:
+        joined = self._joined if tasks else None
+        if joined is None or not joined.is_within(session.connection):
+            channel, news = self._told_of(tasks)
+            encoded.send(session, channel=channel, news=news)
+            self._hand_over(tasks)
+            return
+        with session.together(patience=self._server.patience):
+            encoded.send(session)
+            joined.submit_within(session.connection, tasks)
+
+    def _told_of(self, tasks: Sequence[Task]) -> tuple[str, str]:
+        """Return what others are told of a commit, and on which channel; nothing where engines tell each other."""
+        if self._news is None or not self._tells:
+            return "", ""
+        return self._news.channel, self._news.about(tasks)
 
     def _hand_over(self, tasks: Sequence[Task]) -> None:
         """Give the tasks of a commit to the sink; the commit stands, whatever the sink does."""

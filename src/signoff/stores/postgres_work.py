@@ -13,9 +13,10 @@ from typing import Final
 
 from psycopg.rows import DictRow
 
-from signoff.model.changes import Claim
+from signoff.model.changes import Checkpoint, Claim
 from signoff.ports import Counts
 from signoff.records import instant_of
+from signoff.stores import postgres_reads as reads
 from signoff.stores.postgres_pool import Query, Session
 
 _IS_FREE: Final = (
@@ -156,6 +157,17 @@ def claim(session: Session, subject: str) -> Claim | None:
     """Return the claim on a subject, live or not, if there ever was one."""
     row = session.first(_CLAIM, {"subject": subject})
     return None if row is None else _claim(row)
+
+
+def checkpoint(session: Session, run_id: str) -> Checkpoint:
+    """Return all that is stored of a run. Raises `NotFoundError`."""
+    # The claim first: each of these sees what is committed when it begins.
+    return Checkpoint(
+        claim=claim(session, run_id),
+        run=reads.run(session, run_id),
+        journal=reads.journal(session, run_id),
+        signals=reads.signals(session, run_id),
+    )
 
 
 def live_claims(session: Session, prefix: str) -> list[Claim]:

@@ -45,6 +45,15 @@ _COMMIT: Final = Query(
     "%(id)s::uuid, %(changes)s::jsonb, %(blobs)b::bytea[])"
 )
 
+_COMMIT_AND_TELL: Final = Query(
+    "SELECT record_id, reason,"
+    " CASE WHEN reason IS NULL THEN pg_notify(%(channel)s, %(news)s)::text END AS told"
+    " FROM {schema}.make_commit(%(id)s::uuid, %(changes)s::jsonb, %(blobs)b::bytea[])"
+)
+"""The server tells what was made to those who listen when it is made, and not before."""
+
+_TELL: Final = Query("SELECT pg_notify(%(channel)s, %(news)s)::text AS told")
+
 _FORGET: Final = Query("SELECT {schema}.forget_commits()")
 
 
@@ -99,12 +108,29 @@ class Encoded:
         text = json.dumps({"patience": f"{patience:.3f}s", **present}, ensure_ascii=False)
         return cls(uuid4(), text, writing.blobs)
 
-    def send(self, session: Session) -> None:
-        """Have it made. Raises `StaleWriteError`."""
+    def send(self, session: Session, *, channel: str = "", news: str = "") -> None:
+        """
+        Have it made.
+
+        Args:
+            session: Where.
+            channel: On what to tell others of it.
+            news: What to tell; nothing if empty.
+
+        Raises:
+            StaleWriteError: Something checked has moved on.
+        """
         values = {"id": self.id, "changes": self.changes, "blobs": self.blobs}
-        outcome = session.all(_COMMIT, values)[0]
+        told = {"channel": channel, "news": news}
+        query = _COMMIT_AND_TELL if news else _COMMIT
+        outcome = session.all(query, {**values, **told} if news else values)[0]
         if outcome["reason"] is not None:
             raise StaleWriteError(outcome["record_id"], outcome["reason"])
+
+
+def tell(session: Session, *, channel: str, news: str) -> None:
+    """Tell something to those who listen on a channel."""
+    session.all(_TELL, {"channel": channel, "news": news})
 
 
 def forget_commits(session: Session) -> None:

@@ -15,9 +15,10 @@ from heapq import merge
 from itertools import islice, takewhile
 from typing import Final, TypeAlias
 
-from signoff.model.changes import Claim
+from signoff.model.changes import Checkpoint, Claim
 from signoff.ports import Counts
 from signoff.records import instant_of, micros_of
+from signoff.stores import sqlite_reads as reads
 from signoff.stores.lease_clock import LeaseClock
 from signoff.stores.sqlite_writes import lease_of
 
@@ -169,6 +170,18 @@ def claim(connection: sqlite3.Connection, subject: str, *, lease_clock: LeaseClo
     """Return the claim on a subject, live or not, if there ever was one."""
     row = connection.execute(_CLAIM, (subject,)).fetchone()
     return None if row is None else _claim(row, lease_clock.epoch, now=lease_clock.seconds())
+
+
+def checkpoint(
+    connection: sqlite3.Connection, run_id: str, *, lease_clock: LeaseClock
+) -> Checkpoint:
+    """Return all that is stored of a run. Raises `NotFoundError`."""
+    return Checkpoint(
+        claim=claim(connection, run_id, lease_clock=lease_clock),
+        run=reads.run(connection, run_id),
+        journal=reads.journal(connection, run_id),
+        signals=reads.signals(connection, run_id),
+    )
 
 
 def live_claims(

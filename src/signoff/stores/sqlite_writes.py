@@ -47,28 +47,35 @@ class Table:
     Args:
         name: The table.
         columns: Its columns: the id first, then the version.
+        steady: Those of them that hardly ever change. While they stay, they are not set:
+            SQLite rewrites each index of a column that is set, also to what it was.
     """
 
-    def __init__(self, name: str, columns: Sequence[str]) -> None:
+    def __init__(self, name: str, columns: Sequence[str], *, steady: Sequence[str]) -> None:
         self.name = name
         self.id = columns[0]
         values = ", ".join(f":{column}" for column in columns)
-        settings = ", ".join(f"{column} = :{column}" for column in columns[1:])
         self._insert = (
             f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608 - names of ours
             f" ON CONFLICT ({self.id}) DO NOTHING"
         )
-        self._update = (
-            f"UPDATE {name} SET {settings} WHERE {self.id} = :{self.id} AND version = :version - 1"  # noqa: S608 - names of ours
+        settings = {column: f"{column} = :{column}" for column in columns[1:]}
+        moving = [settings[column] for column in columns[1:] if column not in steady]
+        # The sign keeps the planner from looking for the row in an index of these columns.
+        stays = "".join(f" AND +{column} IS :{column}" for column in steady)
+        over = f"WHERE {self.id} = :{self.id} AND version = :version - 1"
+        self._updates = (
+            f"UPDATE {name} SET {', '.join(moving)} {over}{stays}",  # noqa: S608 - names of ours
+            f"UPDATE {name} SET {', '.join(settings.values())} {over}",  # noqa: S608 - names of ours
         )
         self._version = f"SELECT version FROM {name} WHERE {self.id} = :{self.id}"  # noqa: S608 - names of ours
 
     def write(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         """Write new versions, in their order. Raises `StaleWriteError`."""
         for row in rows:
-            statement = self._insert if row["version"] == 1 else self._update
+            statements = (self._insert,) if row["version"] == 1 else self._updates
             try:
-                written = connection.execute(statement, row).rowcount
+                written = any(connection.execute(one, row).rowcount for one in statements)
             except sqlite3.IntegrityError as error:
                 raise StaleWriteError(
                     str(row[self.id]), f"the key {row['key']!r} stands for another run"
@@ -97,9 +104,12 @@ RUNS: Final = Table(
         "mac",
         "body",
     ),
+    steady=("flow_name", "key", "parent_run_id", "created_at", "kid"),
 )
 OCCURRENCES: Final = Table(
-    "occurrences", ("occurrence_id", "version", "run_id", "seq", "kid", "mac", "body")
+    "occurrences",
+    ("occurrence_id", "version", "run_id", "seq", "kid", "mac", "body"),
+    steady=("run_id", "seq", "kid"),
 )
 REQUESTS: Final = Table(
     "requests",
@@ -115,8 +125,13 @@ REQUESTS: Final = Table(
         "expires_at",
         "body",
     ),
+    steady=("run_id", "risk", "assignees", "kids", "created_at", "expires_at"),
 )
-TOKENS: Final = Table("tokens", ("token_id", "version", "request_id", "kid", "not_after", "body"))
+TOKENS: Final = Table(
+    "tokens",
+    ("token_id", "version", "request_id", "kid", "not_after", "body"),
+    steady=("request_id", "kid", "not_after"),
+)
 DELIVERIES: Final = Table(
     "deliveries",
     (
@@ -129,6 +144,7 @@ DELIVERIES: Final = Table(
         "created_at",
         "body",
     ),
+    steady=("request_id", "notifier", "created_at"),
 )
 
 
@@ -177,7 +193,8 @@ class Encoded:
         _check_time(self.changes, now)
         for table, rows in self.rows:
             table.write(connection, rows)
-        _append_signals(connection, self.signals)
+        if self.signals:
+            _append_signals(connection, self.signals)
         _consume(connection, self.changes.consumed)
         _append_entries(connection, self.entries)
         _write_books(connection, self.changes)

@@ -138,14 +138,17 @@ class Client(Host):
         return self._loop.call(lambda client: client.drain())
 
     @contextmanager
-    def serving(self) -> Generator[Self]:
+    def serving(self, *, grace: timedelta = timedelta(0)) -> Generator[Self]:
         """
         Run engine, outbox, deadlines and inbox in the client's own thread until the block ends.
 
         The client stays open until then. What ends the serving early is raised with the block.
+
+        Args:
+            grace: How long what runs when the block ends may go on; as `signoff.Client.serving`.
         """
         with self._loop.kept_open() as portal:
-            served = portal.wrap_async_context_manager(self._client.serving())
+            served = portal.wrap_async_context_manager(self._client.serving(grace=grace))
             served.__enter__()
             try:
                 yield self

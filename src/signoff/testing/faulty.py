@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from signoff.errors import StaleWriteError, StoreUnavailableError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Claim, Renew, Sealed, Signal
+from signoff.model.changes import Changes, Checkpoint, Claim, Renew, Sealed, Signal
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Occurrence, Run
@@ -162,6 +162,10 @@ class FaultyStore(Store):
     @override
     async def signals(self, run_id: str) -> Sequence[Signal]:
         return await self._working().signals(run_id)
+
+    @override
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        return await self._working().checkpoint(run_id)
 
     @override
     async def late_results(self, run_id: str) -> Sequence[Signal]:

@@ -2,136 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import hmac
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final, cast, overload
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final
 
 import anyio
-from typing_extensions import override
 
-from signoff.bell import Bell
-from signoff.codec import Codec
-from signoff.desk import Desk
-from signoff.errors import (
-    CodecError,
-    ConfigurationError,
-    InvalidEditError,
-    UnknownOutcomeError,
-)
-from signoff.ids import new_id
+from signoff.errors import CodecError, ConfigurationError, UnknownOutcomeError
+from signoff.hitl.answers import one_label, reading, response
+from signoff.hitl.counter import Counter
+from signoff.hitl.cursors import opened_cursor, sealed_cursor
+from signoff.hitl.questions import question
+from signoff.hitl.results import Page, Stats
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes
-from signoff.model.decision import Channel, Proof
+from signoff.model.decision import Channel
 from signoff.model.delivery import Delivery
 from signoff.model.policy import Policy, Risk
 from signoff.model.request import Evidence, Request, RequestStatus
-from signoff.model.values import Tree
-from signoff.ports import RequestQuery, Store
-from signoff.rules.deadlines import deadlines
-from signoff.rules.digest import digest
-from signoff.rules.edits import check_edit
-from signoff.rules.lifecycle import Cancel, Command, Reassign, Remark, Respond
-from signoff.rules.outcomes import (
-    Matched,
-    Meaning,
-    choices,
-    label_of_meaning,
-    match,
-    read_answer,
-)
+from signoff.ports import RequestQuery
+from signoff.rules.lifecycle import Cancel, Command, Reassign, Remark
+from signoff.rules.outcomes import Meaning
 from signoff.rules.routing import assignees_for
-from signoff.security.keyring import Keyring
-
-Who = str | Callable[[], str | None] | None
-"""A name, or something that is asked for one at each use."""
 
 _POLL_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Sequence[Request]):
-    """
-    Some requests, in order.
-
-    Attributes:
-        items: The requests.
-        cursor: Where the next page begins, for `list_requests(cursor=...)`; `None` at the end.
-    """
-
-    items: tuple[Request, ...]
-    cursor: str | None
-
-    @overload
-    def __getitem__(self, index: int) -> Request: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Request]: ...
-    @override
-    def __getitem__(self, index: int | slice) -> Request | Sequence[Request]:
-        return self.items[index]
-
-    @override
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @override
-    def __iter__(self) -> Iterator[Request]:
-        return iter(self.items)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
-    """
-    How many there are.
-
-    Attributes:
-        pending: Requests that wait.
-        approved: Requests that ended so; and so on for the other statuses.
-        runs: Runs by status.
-        deliveries: Deliveries by status.
-        unclaimed: Runs that wait for code that this process does not have, by stored name.
-    """
-
-    pending: int
-    approved: int
-    rejected: int
-    answered: int
-    expired: int
-    cancelled: int
-    runs: Mapping[str, int]
-    deliveries: Mapping[str, int]
-    unclaimed: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
-    """
-    What `Hitl` works with.
-
-    Attributes:
-        store: Where the requests are.
-        desk: Which changes them.
-        codec: Which reads their payloads.
-        keyring: Which seals cursors.
-        bell: Which rings after each commit of this process.
-        policy: The client's policy.
-        requester: Gives who asks, from what the caller said.
-        reviewer: Who answers, when the caller does not say.
-        names: Gives the names of the runs that this process can advance.
-    """
-
-    store: Store
-    desk: Desk
-    codec: Codec
-    keyring: Keyring
-    bell: Bell
-    policy: Policy
-    requester: Callable[[str | None], str | None]
-    reviewer: Who
-    names: Callable[[], Sequence[str]]
+_MAX_PAGE: Final = 200
 
 
 class Hitl:
@@ -178,12 +74,12 @@ class Hitl:
             risk=risk,
             assignee=assignee.strip().lower() if assignee else None,
             run_id=run_id,
-            after=self._opened(cursor, filters) if cursor else None,
+            after=opened_cursor(self._at.keyring, cursor, filters) if cursor else None,
             limit=limit,
             newest_first=newest_first,
         )
         found = await self._at.store.requests(query)
-        more = self._sealed(found[-1], filters) if len(found) == limit else None
+        more = sealed_cursor(self._at.keyring, found[-1], filters) if len(found) == limit else None
         return Page(tuple(self._typed(request) for request in found), more)
 
     async def get_request(self, request_id: str) -> Request:
@@ -276,9 +172,15 @@ class Hitl:
         who = self._name(reviewer)
 
         def command(request: Request) -> Command:
-            label, words = _reading(request, outcome, feedback)
-            return self._answer(
-                request, label=label, feedback=words, payload=payload, who=who, channel=channel
+            label, words = reading(request, outcome, feedback)
+            return response(
+                self._at.codec,
+                request,
+                label=label,
+                feedback=words,
+                payload=payload,
+                who=who,
+                channel=channel,
             )
 
         try:
@@ -398,34 +300,16 @@ class Hitl:
             ConfigurationError: Nobody but the requester could decide, or the risk is critical.
         """
         requester = self._at.requester(requester)
-        merged = (policy or Policy()).over(self._at.policy)
-        risk = merged.risk or "medium"
-        if risk == "critical":
-            raise ConfigurationError('risk="critical" takes a quorum; use risk="high"')
-        now = await self._at.store.now()
-        times = deadlines(merged, risk=risk, opened_at=now)
-        payload_json = self._at.codec.dump(payload, path="payload")
-        draft = Request(
-            request_id=new_id("req", now),
-            kind="question",
-            method_name="question",
-            message=message,
-            choices=choices(tuple(emit), meanings=meanings),
-            assignees=assignees_for(
-                fixed=assignees, computed=(), policy=merged, risk=risk, requester=requester
-            ),
+        draft = question(
+            message,
+            payload_json=self._at.codec.dump(payload, path="payload"),
+            emit=emit,
+            meanings=meanings,
+            assignees=assignees,
             requester=requester,
-            payload_json=payload_json,
-            payload_digest=digest(payload_json),
-            proposed_digest=digest(payload_json),
-            evidence=tuple(evidence),
-            risk=risk,
-            created_at=now,
-            due_at=times.due_at,
-            expires_at=times.expires_at,
-            valid_for_seconds=times.valid_for.total_seconds(),
-            policy=merged,
-            policy_digest=digest(json.dumps(merged.model_dump(mode="json"), sort_keys=True)),
+            evidence=evidence,
+            policy=(policy or Policy()).over(self._at.policy),
+            now=await self._at.store.now(),
         )
         opening = self._at.desk.open(draft, actor=requester or "api")
         await self._at.desk.commit(opening.added_to(Changes()))
@@ -442,66 +326,18 @@ class Hitl:
         who = self._name(reviewer)
 
         def command(request: Request) -> Command:
-            try:
-                label = label_of_meaning(request.choices, meaning)
-            except ValueError as error:
-                raise UnknownOutcomeError(
-                    request_id, outcome=meaning, options=request.options, why=f"({error})"
-                ) from error
-            return self._answer(
-                request, label=label, feedback=reason, payload=payload, who=who, channel="api"
+            label = one_label(request, meaning)
+            return response(
+                self._at.codec,
+                request,
+                label=label,
+                feedback=reason,
+                payload=payload,
+                who=who,
+                channel="api",
             )
 
         return self._typed((await self._at.desk.do_with(request_id, command)).request)
-
-    def _answer(
-        self,
-        request: Request,
-        *,
-        label: str,
-        feedback: str,
-        payload: object,
-        who: str | None,
-        channel: Channel,
-    ) -> Respond:
-        proof: Proof = "authenticated" if who else "none"
-        edit = None if payload is None else self._edit(request, payload)
-        return Respond(
-            label=label,
-            feedback=feedback,
-            reviewer=who,
-            channel=channel,
-            proof=proof,
-            payload_json=edit,
-            payload_digest=digest(edit) if edit else None,
-        )
-
-    def _edit(self, request: Request, payload: object) -> str | None:
-        """Return the edited payload or what a call returned, or `None` when nothing is changed."""
-        try:
-            edited = self._edited(request, payload)
-        except CodecError as error:
-            raise InvalidEditError(request.request_id, field="payload", why=str(error)) from error
-        if request.kind == "in_doubt":
-            # What the call returned, which may well look like what it was called with.
-            return json.dumps(edited, ensure_ascii=False, separators=(",", ":"))
-        edit = check_edit(request.payload_tree, edited, fixed=request.hidden)
-        for problem in edit.problems:
-            raise InvalidEditError(request.request_id, field=problem.field, why=problem.why)
-        if not edit.changes:
-            return None
-        return json.dumps(edit.tree, ensure_ascii=False, separators=(",", ":"))
-
-    def _edited(self, request: Request, payload: object) -> Tree:
-        """Return an edited payload as a tree; the arguments that were not given stay as they were."""
-        codec = self._at.codec
-        if request.kind != "call" or not isinstance(payload, Mapping):
-            return codec.to_tree(payload, path="payload")
-        arguments = cast("dict[str, Tree]", request.payload_tree)
-        given = cast("Mapping[object, object]", payload).items()
-        return arguments | {
-            str(name): codec.to_tree(value, path=f"payload.{name}") for name, value in given
-        }
 
     async def _keep_comment(
         self,
@@ -528,50 +364,3 @@ class Hitl:
         configured = self._at.reviewer
         name = given or (configured() if callable(configured) else configured)
         return name.strip().lower() or None if name else None
-
-    def _sealed(self, last: Request, filters: str) -> str:
-        place = json.dumps([last.created_at.isoformat(), last.request_id]).encode()
-        kid, mac = self._at.keyring.mac("cursor", place + filters.encode())
-        return base64.urlsafe_b64encode(bytes([kid]) + mac + place).decode()
-
-    def _opened(self, cursor: str, filters: str) -> tuple[datetime, str]:
-        try:
-            raw = base64.urlsafe_b64decode(cursor.encode())
-            kid, mac, place = raw[0], raw[1 : 1 + _MAC_BYTES], raw[1 + _MAC_BYTES :]
-            genuine = self._at.keyring.verify("cursor", kid, place + filters.encode(), mac)
-        except (ValueError, IndexError):
-            genuine = False
-            place = b""
-        if not genuine:
-            raise ValueError("the cursor is not one that this query gave; begin without one")
-        at, request_id = json.loads(place)
-        return datetime.fromisoformat(at), request_id
-
-
-_MAX_PAGE: Final = 200
-_MAC_BYTES: Final = hmac.new(b"", b"", "sha256").digest_size
-
-
-def _reading(request: Request, outcome: str | None, feedback: str) -> tuple[str, str]:
-    """Return the label that an outcome stands for, and the reviewer's words."""
-    if not request.choices:
-        words = "\n".join(part for part in (outcome or "", feedback) if part.strip())
-        if not words:
-            raise UnknownOutcomeError(
-                request.request_id, outcome="", options=(), why="is blank, and text is the answer"
-            )
-        return "", words
-    given = outcome or ""
-    answer = read_answer(
-        given, "", request.choices, risk=request.risk, default_outcome=request.default_outcome
-    )
-    if answer.outcome is None:
-        raise UnknownOutcomeError(
-            request.request_id,
-            outcome=given,
-            options=request.options,
-            why="is blank" if answer.kind == "blank" else "is none of the labels, or several",
-        )
-    found = match(given, request.choices, risk=request.risk)
-    exact = isinstance(found, Matched) and not found.remainder
-    return answer.outcome, feedback or ("" if exact else answer.feedback)

@@ -1,0 +1,131 @@
+"""What people write around an answer in every mail, in the languages that we know (floor 3)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+CLOSING: Final = re.compile(
+    r"""(?:with\ )?(?:(?:my|our)\ )?(?:very\ )?(?:best|kind|kindest|warm|warmest|many)?\ ?(?:personal\ )?
+          (?:regards|rgds|rgs)
+      | (?:all\ (?:the|my)\ |very\ )?best(?:\ wishes)? | (?:kind|warm|good)\ wishes | warmly | br | kr
+      | cheers | sincerely(?:\ yours)? | yours(?:\ (?:sincerely|faithfully|truly|ever))? | respectfully(?:\ yours)?
+      | take\ care | (?:talk|speak|see\ you|talk\ to\ you)\ soon | xo(?:xo)* | x{2,4} | ttyl | love | cordially
+      | (?:have|enjoy|wishing\ you)\ an?\ (?:\w+\ )?(?:day|evening|weekend|week|one)(?:\ ahead)?
+      | looking\ forward\ to\ (?:hearing\ from\ you|your\ reply)
+      | (?:mit\ )?(?:freundlich|best|herzlich|lieb|viel|schön|sonnig)?(?:st)?(?:e|en|em)?\ ?
+        (?:gr(?:ü|ue)(?:ß|ss)(?:e|en|li)?|gru(?:ß|ss))(?:\ (?:aus|vom|von|nach)\ .{2,30})? | herzlichst
+      | (?:ihre?|eure?|deine?) | [mlvhs]\.?f?\.?g\.? | hochachtungsvoll | bis\ (?:bald|dann|später) | servus | tschüss?
+      | (?:einen\ )?(?:schöne[ns]?|angenehme[ns]?)\ (?:tag|abend|wochenende|woche|restwoche|feierabend)(?:\ noch)?
+      | (?:bien\ )?cordialement | cdlt | cdt | (?:bien\ )?à\ (?:vous|toi) | à\ (?:bientôt|plus|demain) | amicalement
+      | (?:très\ |bien\ )?(?:sincère|respectueuse)ment | bises | bisous | salutations(?:\ distinguées)?
+      | (?:mes\ |nos\ )?(?:sincères|meilleures|cordiales|respectueuses)\ salutations
+      | .{0,50}l['\u2019]expression\ de\ (?:mes|nos)\ .{3,60}
+      | (?:bonne|belle|excellente)\ (?:journée|soirée|semaine|fin\ de\ semaine|réception)(?:\ à\ (?:vous|toi|tous))? | bon\ week-?end
+      | (?:un\ |mis\ )?(?:cordial(?:es)?\ |afectuoso\ )?salud(?:o|os|ines)(?:\ cordial(?:es)?)? | (?:muy\ )?atentamente | atte | att
+      | quedo\ a\ la\ espera(?:\ de\ .{3,40})? | quedo\ a\ su\ disposición | (?:un\ )?(?:fuerte\ )?abrazos? | besos
+      | (?:que\ tengas?\ )?(?:un\ )?buen(?:as?)?\ (?:día|tarde|fin\ de\ semana)
+      | (?:un\ |i\ )?(?:(?:cordiali|distinti|migliori|cari|caro|cordiale|tanti)\ )?salut[io] | cordialmente | cordialità
+      | buon[ao]?\ (?:giornata|serata|lavoro|weekend|fine\ settimana) | a\ presto | ciao | un\ abbraccio | in\ fede
+      | atenciosamente | (?:com\ os\ (?:meus\ )?(?:melhores\ )?|melhores\ |os\ meus\ )?cumprimentos
+      | (?:um\ )?(?:grande\ |forte\ )?abraços? | abs | (?:um\ )?beij(?:o|os|inhos) | respeitosamente | cordiais\ saudações | saudações
+      | bom\ (?:dia|fim\ de\ semana|trabalho) | até\ (?:breve|logo|já)
+      | (?:met\ )?(?:vriendelijke?|hartelijke?|lieve|warme)?\ ?gro(?:et|eten|etjes|ete) | mvg | hgr | gr | fijn(?:e)?\ (?:dag|weekend|avond)
+      | z\ (?:wyrazami\ szacunku|poważaniem) | pozdrawiam(?:\ serdecznie)? | (?:serdeczne\ |z\ )?pozdrowienia(?:mi)? | miłego\ (?:dnia|weekendu)
+      | (?:med\ )?(?:vänliga?|bästa|varma|hjärtliga)?\ ?hälsning(?:ar)? | mvh | vh | ha\ en\ (?:bra|trevlig|god)\ .{2,15}
+      | (?:med\ )?(?:ve(?:nn|n)lig|bedste|kærlig|beste|god)?\ ?hils(?:en|ner|ener|ninger) | (?:de\ )?bedste\ hilsner | hav\ en\ god\ .{2,15}
+      | (?:ystävällisin\ |parhain\ |terveisin\ )?terveisin | terkuin | terv(?:eisin)? | t | yt | hyvää\ (?:päivän\ jatkoa|viikonloppua)
+      | (?:s|se)\ (?:přátelským\ |srdečným\ )?pozdrav(?:em|om) | s\ úct(?:ou|ou) | (?:hezk|pěkn|krásn|pekn|príjemn)[ýé]\ (?:den|deň|zbytek\ dne|víkend) | mějte\ se\ hezky
+      | üdvözlettel | üdv(?:özlet)? | tisztelettel | (?:szép|további\ szép)\ napot
+      | cu\ (?:stimă|respect|drag) | (?:o\ )?zi\ (?:bună|frumoasă) | toate\ cele\ bune
+      | с\ (?:наилучшими\ пожеланиями|уважением|уважение|поштовање|почит) | всего\ (?:доброго|хорошего) | хорошего\ дня | до\ связи
+      | з\ (?:повагою|найкращими\ побажаннями) | гарного\ дня | поздрави | срдачан\ поздрав | поздрав | құрметпен | з\ павагай | хүндэтгэсэн
+      | (?:srdačan|lijep|lep|topel|s)?\ ?(?:pozdrav|poštovanjem|spoštovanjem|štovanjem) | lp | lijepi?\ pozdravi? | lep\ (?:pozdrav|dan)
+      | με\ (?:εκτίμηση|φιλικούς\ χαιρετισμούς|τιμή) | φιλικά | χαιρετισμούς
+      | say(?:g|ğ)ılarım(?:la|ızla) | iyi\ (?:çalışmalar|günler|akşamlar) | selamlar | sevgiler | kolay\ gelsin | hörmətlə
+      | lugupidamisega | parimate\ soovidega | ar\ cieņu | pagarbiai | geros\ dienos | su\ pagarba | jauku\ dienu
+      | (?:með\ )?(?:bestu\ )?kveðj(?:a|u|ur)(?:\ bestu)? | bestu\ kveðjur | le\ (?:gach\ dea-ghuí|meas) | cofion(?:\ .{3,15})? | yn\ gywir
+      | (?:ben\ )?cordialment | (?:moltes\ |cordials\ )?salutacions(?:\ cordials)? | salutacións | saúdos | un\ saúdo | atentament | agur(?:\ bero\ bat)? | ongi\ izan
+      | me\ (?:respekt|nderime) | përshëndetje | tislijiet | wako(?:\ .{3,15})? | (?:lubos\ na\ )?gumagalang | (?:vriendelike\ )?groete
+      | salam(?:\ hangat|\ hormat)? | hormat\ (?:kami|saya) | yang\ benar | trân\ trọng | thân(?:\ (?:mến|ái))? | kính\ (?:thư|chào)
+      | (?:מ)?בברכה(?:\ .{2,12})? | בכבוד\ רב | תודה\ ובברכה | יום\ טוב | כל\ טוב
+      | (?:مع\ )?(?:أطيب\ |خالص\ |فائق\ )?(?:التحيات|التحية|تحياتي|الاحترام|التقدير)(?:\ .{2,15})? | مع\ .{3,30} | وتفضلوا\ .{3,40}
+      | (?:با|ضمن)\ (?:احترام|تشکر|سپاس)(?:\ .{2,15})? | ارادتمند | نیازمند | والسلام | آپ\ کا | مخلص
+      | सादर | भवदीय | शुभकामनाओं\ सहित | ধন্যবাদান্তে | শুভেচ্ছান্তে | இப்படிக்கு | அன்புடன்
+      | ขอแสดงความนับถือ | ด้วยความเคารพ | ขอบคุณ(?:ครับ|ค่ะ|คะ)? | პატივისცემით | საუკეთესო\ სურვილებით | հարգանքով
+      | 敬具 | 以上 | (?:以上[\u3001\uff0c]?)?(?:どうぞ|何卒)?(?:宜しく|よろしく)(?:お願い(?:します|致します|いたします|申し上げます))? | (?:草々|早々)
+      | 此致(?:敬礼)? | 敬礼 | 敬禮 | 祝好 | 顺颂.{2} | 順頌.{2} | 祝(?:您|你)?(?:工作顺利|生活愉快|一切顺利|工作順利|一切順利|商祺) | 敬上 | 敬祝.{0,6} | 敬頌.{0,4} | 드림 | .{2,4}\ (?:드림|올림) | 안녕히\ 계세요 | 수고하세요""",  # noqa: RUF001 - letters of other scripts
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What stands between a text and a name, on a line of its own: above it, there is the text."""
+
+THANKS: Final = re.compile(
+    r"""(?:many\ |with\ )?thanks?(?:\ you)?(?:\ (?:so\ much|again|a\ lot|very\ much|in\ advance))? | th(?:an)?x | ty | ta | much\ appreciated
+      | (?:(?:vielen|besten|herzlichen|lieben)\ )?dank(?:e)?(?:\ (?:im\ voraus|dir|ihnen|schön))? | merci(?:\ (?:beaucoup|bien|d['\u2019]avance|à\ vous))?
+      | (?:muchas\ |mil\ )?gracias(?:\ de\ antemano)? | grazie(?:\ mille|\ in\ anticipo)? | (?:muito\ )?obrigad[oa] | grat[oa]
+      | (?:alvast\ |hartelijk\ )?bedankt | dank\ (?:u|je)(?:\ wel)? | (?:z\ góry\ )?dziękuję | dzięki | tack(?:\ på\ förhand)? | (?:mange\ )?tak(?:k)?(?:\ for\ .{2,15})?
+      | kiitos(?:\ etukäteen)? | díky | (?:předem\ )?děkuji | ďakujem | (?:заранее\ )?спасибо | дякую | благодаря | hvala(?:\ unaprijed|\ lepa)?
+      | teşekkürler | teşekkür\ ederim | köszönöm | mulțumesc | ευχαριστώ | aitäh | paldies | ačiū | takk | gràcies | terima\ kasih | cảm\ ơn | asante
+      | (?:どうも)?ありがとうございま(?:す|した) | 谢谢 | 謝謝 | 多谢 | 감사합니다 | 고맙습니다 | תודה(?:\ רבה)? | شكرا(?:\ لك)? | با\ تشکر | धन्यवाद | ขอบคุณ(?:ครับ|ค่ะ)?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A closing above one's own name; without a name below it may be all that somebody writes."""
+
+GREETING: Final = re.compile(
+    r"""(?:hi(?:ya)?|hello|hey|dear|greetings|to\ whom\ it\ may\ concern|good\ (?:morning|afternoon|evening|day)
+      | hallo|moin(?:\ moin)?|servus|grüezi|guten\ (?:tag|morgen|abend)|sehr\ geehrte[rs]?|werte[rs]?|liebe[rs]?
+      | bonjour|bonsoir|salut|coucou|madame|messieurs|mesdames|chère?s?
+      | hola|buen(?:os|as)?\ (?:días?|tardes|noches)|estimad[oa]s?|querid[oa]s?
+      | buon\ ?giorno|buona\ ?sera|salve|gentil[ei]|gentilissim[aeio]|spett(?:abile|\.le)|egregi[oa]?|ciao
+      | olá|oi|bo[ma]\ (?:dia|tarde|noite)|prezad[oa]s?|car[oaie]s?|exm[oa]s?
+      | beste|geachte|hoi|dag|goede(?:morgen|middag|navond|nmorgen|ndag|nmiddag)
+      | dzień\ dobry|witam|cześć|szanown[aiy]
+      | dobr[ýé]\ (?:den|deň|ráno|odpoledne)|ahoj|vážen[áýéí]|milý
+      | hej(?:san)?|god\ ?(?:morgon|morgen|dag|kväll|aften|kveld)|kæra?re?|kjære|kära|bästa
+      | hei|moi|terve|hyvää\ (?:päivää|huomenta|iltaa)|arvoisa
+      | tisztelt|kedves|jó\ (?:napot|reggelt|estét)|szia|sziasztok|üdvözlöm
+      | bun[ăa]|stimat[ăe]|drag[ăi]
+      | добрый\ (?:день|вечер)|доброе\ утро|здравствуйте|привет|уважаем\w+|коллеги
+      | добр(?:ого\ (?:дня|ранку|вечора)|ий\ день)|вітаю|шановн\w+|здравейте|добър\ ден|добар\ дан|поштовани|здраво
+      | dobar\ dan|dobro\ jutro|poštovan[iao]|pozdravljeni|zdravo|živjo|bok
+      | καλ[ηή]μ[εέ]ρα|καλησπέρα|γεια(?:\ σας|\ σου)?|αγαπητ\w+|αξιότιμ\w+
+      | merhaba|selam(?:lar)?|günaydın|iyi\ günler|sayın|salam
+      | שלום(?:\ רב)?|בוקר\ טוב|היי|السلام\ عليكم|مرحب[اًا]+|صباح\ الخير|تحية\ طيبة|السيد|سلام|با\ سلام
+      | नमस्(?:ते|कार)|प्रिय|สวัสดี\S*|เรียน|(?:xin\ )?chào|kính\ gửi|selamat\ (?:pagi|siang|sore|malam)|halo|apa\ kabar
+      | お世話になって(?:おり|い)ます|いつも.{0,6}お世話に.{2,10}|お疲れ(?:様|さま)です|こんにちは|おはようございます
+      | (?:您|你|大家)好|早上好|下午好|尊敬的|안녕하(?:세요|십니까)
+      | tere|labdien|sveik[iaos]+|laba\ (?:diena|rytą)|gerbiam\w+|hall?ó|sæl[lia]?r?|góðan\ (?:daginn|dag)|bon(?:a)?\ (?:dia|tarda|tardes)
+      | kaixo|egun\ on|გამარჯობა|բարև\S*|сәлем\S*|habari|hujambo|magandang\ \w+|mabuhay|dia\ dhuit|goeie\ (?:dag|môre))(?!\w)""",  # noqa: RUF001 - letters of other scripts
+    re.VERBOSE | re.IGNORECASE,
+)
+"""How a greeting begins; what follows names whom it greets."""
+
+NOTICE: Final = re.compile(
+    r"""\b(?:
+        to\ unsubscribe | unsubscribe\ (?:from|here|link)? | manage\ your\ subscription | mailing\ list\b.*@ | you\ (?:have\ )?received?\ this\ (?:message|e-?mail)\ because
+      | view/reply\ online | groups\.io | groups\.google\.com | to\ view\ this\ discussion | pour\ se\ désabonner | mailinglis\w+\ abbestellen | darse\ de\ baja
+      | registered\ (?:in\ (?:england|scotland|ireland|wales)|office|address|number) | company\ (?:no|number|reg)\b | vat\ (?:no|number|id)
+      | (?:sitz\ der\ gesellschaft|amtsgericht|registergericht|geschäftsführ(?:er|ung)|ust-?id|hrb\s*\d) | p\.?\s?iva | siret\b | partita\ iva
+      | (?:before|avant\ d['\u2019]|antes\ de|prima\ di|vor\ dem|voordat)\b.{0,20}(?:print|imprimir|imprimer|stampare|druck|afdruk)\w*
+      | circular\ 230 | equal\ opportunity\ employer | privacy\ (?:policy|notice|statement) | informationen\ zum\ datenschutz | follow\ us\ on
+      | my\ working\ hours\ may | i\ work\ flexibl[ey] | (?:book|schedule)\ (?:a\ (?:meeting|call)|time)\ with\ me | book\ a\ meeting:
+      | (?:digitally|electronically)\ signed | sender\ notified\ by | delivered\ by\ .{2,40}\bgateway | encrypted\ (?:with|by)\ \w+
+      | (?:please\ )?excuse\ (?:any\ )?(?:typos|brevity|errors) | forgive\ (?:any\ )?(?:typos|brevity) | typed\ with\ thumbs | secured\ with\ \w+
+      | (?:avast|avg|mcafee|eset|mimecast|mailscanner|kaspersky|norton|sophos|bitdefender|dr\.web|clamav|f-secure|trend\ ?micro|proofpoint|barracuda)\b.{0,80}(?:virus|scan|check|security|software|anti|\.com|\.ru)
+      | (?:virus|вирус|wirus|scanned|checked|проверено|vérifi|geprüft|comprobad)\w*\b.{0,80}\b(?:avast|avg|mcafee|eset|mimecast|mailscanner|kaspersky|norton|sophos|bitdefender|dr\.web|clamav|f-secure)
+      | (?:virus-free|virenfrei|sans\ virus|libre\ de\ virus|privo\ di\ virus|bez\ wirusów|wolny\ od\ wirusów|без\ вирусов|virusvrij|virusfri|sem\ vírus|livre\ de\ vírus)
+      | (?:reply|write\ your\ reply|type\ your\ reply|please\ reply|respond)\b.{0,12}\babove\ this\ line | oberhalb\ dieser\ (?:zeile|linie)
+      | report\ suspicious | zjqcmqryfpfptbanner\w+ | learn\ why\ this\ is\ important
+    ) | ウイルスフリー|ウイルス(?:スキャン|チェック) | 無毒 | 无病毒""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What stands in a line that is below every mail of somebody, or that a server or list puts there."""
+
+LEGAL: Final = re.compile(
+    r"""recipient | addressee | destinatari[oae] | destinataire | empfänger | geadresseerde | adresat | получател
+      | rechtlich\ geschützt | exclusive\ de | exclusivamente | esclusivamente | exclusivement | uitsluitend\ bestemd
+      | gizli | luottamuksel | fortroli | důvěrn | bizalmas | confidențial | поверителн | конфіденц | konfidents | komunikační
+      | 機密 | 秘密情報 | 保密 | attachments? | allegat[io] | pièces\ jointes | anexos? | anhäng | bijlagen | załącznik""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What disclaimers speak of in other words than `DISCLAIMER` knows."""

@@ -1,0 +1,215 @@
+"""
+What is left of a reply in which nothing was written: greeting, closing, name, notices (floor 3).
+
+Known formulas say nothing for certain. What only has the shape of one, in whatever language, is
+doubtful: it may be somebody's words, and counts only where it names one of the choices.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from itertools import dropwhile
+from typing import Final
+
+from signoff.mail.formulas import CLOSING, GREETING, LEGAL, NOTICE, THANKS
+from signoff.mail.phrases import BANNER, DEVICES, DISCLAIMER, ITSELF
+
+_SLASH: Final = re.compile(r"[/|]")
+_AND: Final = re.compile(r"\s*(?:[,&;]|\b(?:and|und|y|et|e|og|och|en|i|и|та)\b)\s*", re.IGNORECASE)
+_BEHIND_NAME: Final = re.compile(r"[|<(/,\u2013\u2014\u00b7\u2022]| - ")
+_WORD: Final = re.compile(r"[^\W_]+")
+_MARK: Final = re.compile(
+    r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u0e31-\u0e4e]"
+)
+_AROUND: Final = " \t\u00a0*_,.!;:~\u060c\uff0c\u3002\u3001\uff01\u055d"
+_AROUND_NOTICE: Final = _AROUND + "-=+#|\u2500\u2014"
+_COMMA: Final = (",", "\u060c", "\uff0c", "\u3001", "\u055d")
+_IN_BRACKETS: Final = re.compile(r"(?:\[[^\]]*\]|<[^>]*>|&#?\w{1,8};|\s)+")
+_CONTACT: Final = re.compile(
+    r"""(?:(?:tel|phone|mobile|mob|cell|fax|e-?mail|web|[tmefwpd])\b[.:]?\s*)?
+        (?:\S+@\S+\.\w+|(?:\+|00?[1-9])[\d\s()./-]{6,})""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_ADDRESS: Final = re.compile(r"[^\s@]@[^\s@]+\.\w")
+_PARENTHESIS: Final = re.compile(r"\([^()]*\)")
+_LINK: Final = re.compile(r"<?(?:https?://|www\.)\S+>?", re.IGNORECASE)
+# Letters and symbols that show nothing: fillers, a blank of Braille, the place of an object.
+_EMPTY_SHAPES: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800\ufffc\ufffd")
+
+_MAX_TITLES: Final = 2
+_FEW_WORDS: Final = 4
+_FEW_SIGNS: Final = 6
+_SHORT: Final = 40
+_SENTENCE: Final = 60
+_MAX_ADDED_CHARS: Final = 60
+
+
+def says_nothing(lines: Sequence[str], author: str) -> bool:
+    """
+    Return whether nobody wrote these lines for this mail: they are there in every mail.
+
+    Args:
+        lines: What is left of a reply.
+        author: The name of whoever wrote it; empty if it is not known.
+    """
+    said = _without_greeting(lines)
+    return not said or _begins_as_signature(said, author) or all(map(_is_notice, said))
+
+
+def is_doubtful(lines: Sequence[str], author: str) -> bool:
+    """
+    Return whether lines that are left may be a greeting, a closing or a name, nothing more.
+
+    Their shape tells, not their language: few words, then a comma, or the author's name below.
+    """
+    said = _without_greeting(lines)
+    if not said:
+        return False
+    named = _words(author)
+    return _is_about_nothing(said) or (
+        _is_short(said[0]) and (_is_card(said, named) or _is_like_a_formula(said, named))
+    )
+
+
+def _is_short(line: str) -> bool:
+    """Return whether a line is a few words; where none are parted, a few characters."""
+    if len(line) > _SHORT or len(_words(line)) > _FEW_WORDS:
+        return False
+    return sum(unicodedata.east_asian_width(char) in "WF" for char in line) <= _FEW_SIGNS
+
+
+def _is_about_nothing(said: Sequence[str]) -> bool:
+    """Return whether lines hold only pictures, remarks, links, notices, or the name of a device."""
+    if not any(map(_WORD.search, said)) or all(map(_PARENTHESIS.fullmatch, said)):
+        return True
+    if len(said) == 1 and len(said[0]) <= _MAX_ADDED_CHARS and DEVICES.search(said[0]):
+        return True
+    return all(map(_leads_elsewhere, said))
+
+
+def _is_like_a_formula(said: Sequence[str], named: Sequence[str]) -> bool:
+    """Return whether a few words end in a comma, or in the author's name, there or below."""
+    first, *below = said
+    if first.rstrip(" *_").endswith(_COMMA):
+        return not below or _is_short(below[0])
+    above_name = bool(below) and _is_of_name(_words(below[0]), named)
+    return above_name or bool(set(_words(first)[-1:]) & set(named))
+
+
+def _is_card(said: Sequence[str], named: Sequence[str]) -> bool:
+    """Return whether short lines hold the author's name and a way to reach them."""
+    if any(len(line) > _SHORT for line in said) or not any(_shares_a_word(x, named) for x in said):
+        return False
+    return any(map(_CONTACT.search, said)) or any(map(_LINK.search, said))
+
+
+def is_wordless(line: str) -> bool:
+    """Return whether a line shows no letter, digit or picture."""
+    return not any(map(_says, line))
+
+
+def names_a_place(line: str) -> bool:
+    """Return whether a line holds a link or an address, as what servers and lists add does."""
+    return bool(_LINK.search(line) or _ADDRESS.search(line))
+
+
+def _says(char: str) -> bool:
+    if char in _EMPTY_SHAPES:
+        return False
+    return char.isalnum() or unicodedata.category(char) == "So"
+
+
+def _without_greeting(lines: Sequence[str]) -> list[str]:
+    """Return the lines from the first on that is more than a greeting or a place for a picture."""
+    return list(dropwhile(_is_preamble, [line.strip() for line in lines if line.strip()]))
+
+
+def _is_preamble(line: str) -> bool:
+    if is_wordless(line) or _IN_BRACKETS.fullmatch(line) or BANNER.fullmatch(line):
+        return True
+    greeting = GREETING.match(line) if len(line) <= _SHORT else None
+    if greeting is None:
+        return False
+    whom = line[greeting.end() :].rstrip(_AROUND)
+    ends = line.endswith((*_COMMA, "!", ":", "\uff01", "\uff1a"))
+    within = whom.strip(_AROUND)
+    return len(_words(whom)) <= (_FEW_WORDS if ends else 1) and not any(c in within for c in _COMMA)
+
+
+def _is_notice(line: str) -> bool:
+    """Return whether a line stands below every mail of somebody, or a server put it there."""
+    if is_wordless(line) or _IN_BRACKETS.fullmatch(line) or _CONTACT.fullmatch(line):
+        return True
+    if NOTICE.match(line.lstrip(_AROUND_NOTICE)) or BANNER.fullmatch(line):
+        return True
+    return len(line) > _SENTENCE and _may_be_notice(line)
+
+
+def _may_be_notice(line: str) -> bool:
+    """Return whether a line speaks as notices do; somebody may speak so of the copy."""
+    if NOTICE.search(line):
+        return True
+    speaks = DISCLAIMER.search(line) or LEGAL.search(line)
+    return bool(speaks and (ITSELF.search(line) or _LINK.search(line)))
+
+
+def _leads_elsewhere(line: str) -> bool:
+    return bool(_LINK.fullmatch(line) or _is_notice(line) or _may_be_notice(line))
+
+
+def _begins_as_signature(said: Sequence[str], author: str) -> bool:
+    """Return whether a text begins as signatures do: with a closing, or with one's own name."""
+    first, *below = said
+    named = _words(author)
+    formula = _without_name(first, named)
+    if _is_closing(first) or _is_closing(formula):
+        return True
+    if formula and all(map(_is_formula, _AND.split(formula))):
+        signed = formula != first.rstrip(_AROUND)
+        return signed or (bool(below) and _shares_a_word(below[0], named))
+    return _is_name(first, named) or _is_name(_BEHIND_NAME.split(first, maxsplit=1)[0], named)
+
+
+def _is_closing(text: str) -> bool:
+    parts = [part.strip(_AROUND) for part in _SLASH.split(text)]
+    if all(CLOSING.fullmatch(part) for part in parts):
+        return True
+    pieces = [piece.strip(_AROUND) for piece in _AND.split(text)]
+    return any(map(CLOSING.fullmatch, pieces)) and all(map(_is_formula, pieces))
+
+
+def _is_formula(text: str) -> bool:
+    bare = text.strip(_AROUND)
+    return bool(not bare or CLOSING.fullmatch(bare) or THANKS.fullmatch(bare))
+
+
+def _without_name(line: str, named: Sequence[str]) -> str:
+    """Return a line without the author's name at its end."""
+    bare = line.rstrip(_AROUND)
+    for word in reversed(bare.split()):
+        if not _is_of_name(_words(word), named):
+            break
+        bare = bare.removesuffix(word).rstrip(_AROUND)
+    return bare
+
+
+def _is_name(text: str, named: Sequence[str]) -> bool:
+    written = _words(text)
+    if not named or "".join(written) == "".join(named) or _is_of_name(written, named):
+        return bool(named)
+    return set(named) <= set(written) and len(written) <= len(named) + _MAX_TITLES
+
+
+def _is_of_name(written: Sequence[str], named: Sequence[str]) -> bool:
+    """Return whether words are parts of a name, such as the given name alone."""
+    return bool(written) and set(written) <= set(named)
+
+
+def _shares_a_word(text: str, named: Sequence[str]) -> bool:
+    return not set(_words(text)).isdisjoint(named)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(_MARK.sub("", text).casefold())

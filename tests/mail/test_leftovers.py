@@ -1,0 +1,219 @@
+"""Requirement 12: what is left of a reply in which nothing was written, by its kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from signoff.mail.leftovers import is_doubtful, is_wordless, says_nothing
+from signoff.mail.reply import SentContext, extract
+
+AUTHOR = "Ann Lee"
+SENT = SentContext(
+    from_address="approvals@acme.example",
+    reply_to="approvals+token@acme.example",
+    display_name="Approvals",
+    lines=("##- Write your reply above this line -##", "A request waits for your answer"),
+)
+QUOTED = "> ##- Write your reply above this line -##\n> A request waits for your answer"
+
+NOTHING = [
+    "",
+    "Hi,",
+    "Dear all,",
+    "Sehr geehrte Damen und Herren,",
+    "Добрый день!",
+    "お世話になっております。",
+    "Hi,\n\nAnn Lee",
+    "Hello!\n\nBest,\nAnn",
+    "Ann",
+    "-Ann",
+    "Ihre Ann Lee",
+    "LG Ann",
+    "Liebe Grüße, Ann",
+    "Un caro saluto, Ann",
+    "Hezký den\nAnn",
+    "Lugupidamisega\nAnn",
+    "सादर\nऐन",
+    "Muchas gracias y un cordial saludo\nAnn",
+    "Med venlig hilsen / Best regards\n\nAnn",
+    "Thx,\nAnn",
+    "Thanks Ann",
+    "-",
+    "~~~",
+    "...",
+    "[Acme logo]",
+    "<image001.png>",
+    "&nbsp;",
+    "<br>",
+    "[https://a.example/l.png]<https://a.example>",
+    "ann.lee@acme.example",
+    "T +44 113 496 0000",
+    "Virus-free.www.avast.com",
+    "To unsubscribe from this group, send an email to x@acme.example.",
+    "TLP:GREEN",
+    "Virus-free.www.avast.com\n---\n+44 113 496 0000",
+    "Classification: Internal",
+    "This Message Is From an External Sender",
+    "Registered in England no. 01234567",
+    "Diese E-Mail enthält vertrauliche und/oder rechtlich geschützte Informationen für Sie.",
+]
+
+DOUBTFUL = [
+    "Kveðjanlegast,\nAnn",
+    "Bien vu,",
+    "Ok ok\nAnn",
+    "Fine Ann",
+    "\U0001f44d",
+    "https://acme.example/",
+    "Acme Ltd\nAnn Lee\nhttps://acme.example/",
+    "(See attached file: report.pdf)",
+    "Sendt via min iPhone",
+    "This mail is confidential.",
+    "Please consider the environment before printing this email.",
+    "Acme Ltd\nAnn Lee\nwww.acme.example",
+    "Acme Ltd\nAnn Lee <ann.lee@acme.example>\nTEL 03-1234-5678",
+]
+
+WRITTEN = [
+    "Yes",
+    "Yes.\nGo on",
+    "Looks fine to me, but shorten the title.\nAnn",
+    "Hi, looks good",
+    "Hello Bob, the price is wrong",
+    "Hi Ann here it looks good to me",
+    "Dear lord this is bad",
+    "Thanks",
+    "Thanks\nlooks good",
+    "Well then, as we said,\nplease wait for the numbers",
+    "The address is wrong:\nann@acme.example is right, so change that one please",
+    "It is confidential, so wait",
+    "It does not show on my iPhone, and the last line is cut off at the right, so no",
+    "12",
+    "(no) and yes",
+    "Acme Ltd\nAnn Lee is asked too",
+]
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_what_stands_in_every_mail_says_nothing(text: str) -> None:
+    """Greetings, closings, names, cards, notices and what shows no word, in many languages."""
+    assert says_nothing(text.split("\n"), AUTHOR)
+
+
+@pytest.mark.parametrize("text", DOUBTFUL)
+def test_what_has_the_shape_of_a_formula_is_doubtful(text: str) -> None:
+    """In whatever language: it stays, for it may be the reviewer's."""
+    assert not says_nothing(text.split("\n"), AUTHOR)
+    assert is_doubtful(text.split("\n"), AUTHOR)
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_words_are_words(text: str) -> None:
+    """Formulas within a sentence, short answers, and a name with a sentence above it."""
+    assert not says_nothing(text.split("\n"), AUTHOR)
+    assert not is_doubtful(text.split("\n"), AUTHOR)
+
+
+def test_nothing_is_not_doubtful() -> None:
+    """It is certain."""
+    assert not is_doubtful(["Hi,"], AUTHOR)
+
+
+def test_without_a_name_only_formulas_count() -> None:
+    """Nobody's name is the author's."""
+    assert not says_nothing(["Ann"], "")
+    assert says_nothing(["Cheers"], "")
+
+
+@pytest.mark.parametrize("text", ["-", "\u2800", "\u3164", "\u200b", "\ufe0f", "?!"])
+def test_marks_and_blanks_are_no_words(text: str) -> None:
+    """Also those that Unicode calls letters or symbols."""
+    assert is_wordless(text)
+
+
+@pytest.mark.parametrize("text", ["a", "1", "\u4e00", "\U0001f44d"])
+def test_letters_digits_and_pictures_are_words(text: str) -> None:
+    """Whatever shows something that one can mean."""
+    assert not is_wordless(text)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "mán., 5. jan.\n2026 kl. 10:00 skrifaði Approvals\n<approvals@acme.example>:",
+        "সোম, ৫ জানু,\n২০২৬ তারিখে ১০:০০ Approvals\n<approvals@acme.example> লিখেছেন:",
+        "2026-01-05 10:00 Robot napisao:",
+        "机器人 于2026年1月5日周一 10:00写道：",
+        "~~~~ Previous mail ~~~~",
+        "* * * Original message follows * * *",
+        '-----"Approvals" <approvals@acme.example> wrote: -----',
+    ],
+)
+def test_what_says_whose_the_quoted_mail_is_goes_with_it(head: str) -> None:
+    """In languages and forms that nobody listed, on one line or on several."""
+    assert extract(f"{head}\n\n{QUOTED}", sent=SENT).lines == ()
+    assert extract(f"Approved\n\n{head}\n\n{QUOTED}", sent=SENT).lines == ("Approved",)
+
+
+def test_an_answer_right_above_a_whole_attribution_stays() -> None:
+    """Only lines that hold the rest of its day belong to it."""
+    whole = "mán., 5. jan. 2026 kl. 10:00 skrifaði Approvals <approvals@acme.example>:"
+    reply = extract(f"Approved 2\n{whole}\n{QUOTED}", sent=SENT)
+
+    assert (reply.lines, reply.doubtful) == (("Approved 2",), True)
+    assert extract(f"Wait\n\n{whole}\n{QUOTED}", sent=SENT).doubtful is False
+
+
+@pytest.mark.parametrize("lead", ["Begin forwarded message:", "Comença el missatge reenviat:"])
+def test_a_line_that_only_leads_to_the_quoted_mail_is_doubtful(lead: str) -> None:
+    """It stays, and answers if it names a choice."""
+    reply = extract(f"{lead}\n\n{QUOTED}", sent=SENT)
+
+    assert (reply.lines, reply.doubtful) == ((lead,), True)
+    assert extract(f"No.\n{lead}\n\n{QUOTED}", sent=SENT).doubtful is False
+
+
+def test_either_form_of_a_mail_can_be_doubtful() -> None:
+    """Plain text and HTML have to agree."""
+    text, rich = "Bien vu, Bob, bien vu, et merci pour tout\nAnn", "Bien vu,"
+
+    assert extract(text, sent=SENT, rich=rich, author=AUTHOR).doubtful
+    assert not extract(text, sent=SENT, rich=text, author=AUTHOR).doubtful
+
+
+FOOTER = "_______________\nA footer of some kind"
+
+
+def test_what_a_ruler_sets_off_below_the_quoted_mail_is_a_footer() -> None:
+    """Lists and servers write there, in whatever language."""
+    assert extract(f"{QUOTED}\n\n{FOOTER}", sent=SENT).lines == ()
+    assert extract(f"{QUOTED}\n\nYes\n{FOOTER}", sent=SENT).lines == ("Yes",)
+    assert extract(f"{QUOTED}\n\nYes\n______", sent=SENT).lines == ("Yes",)
+
+
+def test_what_a_ruler_sets_off_without_a_quoted_mail_is_doubtful() -> None:
+    """It may be a list's; below an answer it is the reviewer's."""
+    assert extract(FOOTER, sent=SENT).doubtful
+    reply = extract(f"Yes\n{FOOTER}", sent=SENT)
+    assert (reply.lines, reply.doubtful) == (("Yes", "A footer of some kind"), False)
+
+
+def test_a_place_below_the_quoted_mail_is_doubtful() -> None:
+    """Lists name theirs; with words above, a reviewer may."""
+    for place in ("list.acme.example: x@acme.example", "Siehe https://acme.example/list"):
+        assert extract(f"{QUOTED}\n\n{place}", sent=SENT).doubtful
+        assert not extract(f"{QUOTED}\n\nYes, see here.", sent=SENT).doubtful
+        assert not extract(f"Please look here: {place}", sent=SENT).doubtful
+
+
+@pytest.mark.parametrize(
+    ("text", "doubtful"),
+    [
+        ("第二句实在太长了\n李安", False),
+        ("同意\n李安", True),
+        ("\u656c\u795d\uff0c\n李安李安李安李安", False),
+    ],
+)
+def test_scripts_without_blanks_count_by_their_signs(text: str, doubtful: bool) -> None:
+    """A sentence of Chinese is one word to a computer."""
+    assert is_doubtful(text.split("\n"), "李安") is doubtful
