@@ -219,8 +219,10 @@ def install_peers(session: nox.Session) -> Path:
 def bench(session: nox.Session) -> None:
     """Measure pauses, resumes, mail, and others beside; on a calm machine, on the disk that counts."""
     install_servers(session)
-    session.install(".[imap,postgres]")
+    session.install(".[all]")
     wanted = session.posargs
-    with_peers = "--parts" not in wanted or any(part.startswith("peers") for part in wanted)
+    with_peers = "--parts" not in wanted or not {"peers", "peers-postgres", "burst"}.isdisjoint(
+        wanted
+    )
     options = ["--peers", str(install_peers(session))] if with_peers else []
     session.run("python", "-m", "tests.benchmarks.bench", *options, *wanted)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +27,7 @@ PATIENCE_SECONDS = 60.0
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
     "shared_buffers": "32MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -87,22 +90,23 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        settings = self._settings | {
-            "port": str(self._port),
-            "unix_socket_directories": str(self._folder),
-        }
+        settings = self._settings | {"port": str(self._port)}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         self._run("pg_ctl", "start", "--wait", f"--log={self._folder / 'log'}", f"-o {options}")
 
     def kill(self) -> None:
         """Kill every process of the server, and wait until they are gone."""
         postmaster = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
-        processes = [postmaster, *_children(postmaster)]
+        # Stopped, it forks nobody who would be left, and buries nobody who is to be killed.
+        os.kill(postmaster, signal.SIGSTOP)
+        processes = [*_children(postmaster), postmaster]
         for process in processes:
             os.kill(process, signal.SIGKILL)
         until = time.monotonic() + PATIENCE_SECONDS
         while any(map(_is_there, processes)):
             assert time.monotonic() < until, "a killed server is still there"
+        # One that nobody has buried yet counts as running to the next one.
+        (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def _run(self, program: str, *options: str, check: bool = True) -> None:
         command = [str(self._bin / program), f"--pgdata={self._folder / 'data'}", *options]
@@ -124,10 +128,12 @@ def _owner() -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that the system gives to nobody by itself, so that it stays free while a server is down."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _children(process: int) -> list[int]:
@@ -148,4 +154,4 @@ def _is_there(process: int) -> bool:
         text=True,
         check=False,
     )
-    return listed.stdout.strip() not in {"", "Z", "Zs"}
+    return bool(listed.stdout.strip()) and not listed.stdout.startswith("Z")

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from signoff.bell import Bell
 from signoff.context import Host, fill_default_host
-from signoff.errors import ApprovalRejected, ConfigurationError, KeyringError
+from signoff.errors import ApprovalRejected, ConfigurationError, KeyringError, SignoffError
 from signoff.gates import bind_to, refuse_critical, refuse_unstorable
 from signoff.model.policy import Policy
 from signoff.threads import in_event_loop
@@ -304,22 +304,28 @@ class Client(Host):
             grace: How long what runs when the block ends may go on, while nothing new begins.
                 What has not ended then is cut off, and whoever serves goes on with it at once;
                 a step that was cut off runs again. A block that raises waits for nothing.
+
+        Raises:
+            ConfigurationError: The engine cannot serve here; the block is cancelled.
         """
         from signoff.worker import Shift  # noqa: PLC0415 - the root stays light
 
         machinery, shift = self._machinery, Shift()
         raised: Exception | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(machinery.serve, shift)
-            machinery.hosting.serving += 1
-            try:
-                yield self
-                await shift.end(grace=grace)
-            except Exception as error:  # noqa: BLE001 - raised below, out of the group's wrapping
-                raised = error
-            finally:
-                machinery.hosting.serving -= 1
-                group.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(machinery.serve, shift)
+                machinery.hosting.serving += 1
+                try:
+                    yield self
+                    await shift.end(grace=grace)
+                except Exception as error:  # noqa: BLE001 - raised below, out of the group's wrapping
+                    raised = error
+                finally:
+                    machinery.hosting.serving -= 1
+                    group.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:
+            raise _plain(errors) from None
         if raised is not None:
             raise raised
 
@@ -443,6 +449,14 @@ def default_client() -> Client:
             " use signoff.set_default_client(Client(store=...))"
         )
     return client
+
+
+def _plain(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one error of ours that ended a group of tasks, or else the group."""
+    inner = errors.exceptions[0]
+    if len(errors.exceptions) == 1 and isinstance(inner, BaseExceptionGroup):
+        return _plain(cast("BaseExceptionGroup[BaseException]", inner))
+    return inner if len(errors.exceptions) == 1 and isinstance(inner, SignoffError) else errors
 
 
 def _local_engine() -> Engine:

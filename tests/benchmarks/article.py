@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from signoff import Flow, HumanFeedbackResult, human_feedback, listen, require_approval, start
@@ -48,6 +49,21 @@ class ArticleInThreads(Flow, name="bench.article_in_threads"):
     def publish(self, result: HumanFeedbackResult) -> str:
         """Publish."""
         return f"published {result.output}"
+
+
+class Timed(Flow, name="bench.timed"):
+    """Asks, and says when it went on."""
+
+    @start()
+    @human_feedback("Go on?", emit=["approved", "rejected"], assignees=[REVIEWER])
+    async def ask(self) -> str:
+        """Ask."""
+        return "go on"
+
+    @listen("approved")
+    async def go_on(self) -> float:
+        """Look at the clock, which is the same in all processes of a machine."""
+        return time.monotonic()
 
 
 @require_approval(assignees=[REVIEWER], name="bench.publish")

@@ -16,47 +16,40 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
 import anyio
-from tests.benchmarks import mail, parked
+from tests.benchmarks import burst, hottest, latency, mail, parked
+from tests.benchmarks.alone import AT_ONCE, Measured, alone, elsewhere, statements
 from tests.benchmarks.article import REQUESTER, REVIEWER, Article, ArticleInThreads
-from tests.benchmarks.costs import Cost, middle, timed
+from tests.benchmarks.costs import Cost, middle
 from tests.benchmarks.peers import table as peers
-from tests.benchmarks.peers.timing import PUBLISHED, STATE
+from tests.benchmarks.peers.timing import STATE
 
 from signoff import Client, Flow
-from signoff.model.run import Run
 from signoff.security.keyring import Keyring
 from signoff.stores import SQLiteStore
 
 Synchronous = Literal["FULL", "NORMAL"]
 
-AT_ONCE: Final = (1, 8, 64)
-PARTS: Final = ("rates", "bytes", "mail", "import", "peers", "peers-postgres", "parked", "million")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One line of the table: a pause, a decision and a resume, and all three."""
-
-    pause: Cost
-    decide: Cost
-    resume: Cost
-
-    @property
-    def whole(self) -> Cost:
-        """From the start of a run to its end."""
-        parts = (self.pause, self.decide, self.resume)
-        return Cost(
-            self.pause.times,
-            sum(part.seconds for part in parts),
-            sum(part.cpu for part in parts),
-        )
+PARTS: Final = (
+    "rates",
+    "stores",
+    "statements",
+    "bytes",
+    "profile",
+    "mail",
+    "import",
+    "latency",
+    "peers",
+    "peers-postgres",
+    "burst",
+    "parked",
+    "million",
+)
 
 
 # The floor.
@@ -87,45 +80,14 @@ def floor(folder: Path, synchronous: Synchronous, *, times: int) -> Cost:
 # Pausing and resuming.
 
 
-async def measured(client: Client, flow: type[Flow], *, times: int, at_once: int) -> Measured:
-    """Pause, decide and resume runs, one phase after the other."""
-    advance = client._machinery.executor.advance
-    runs: list[str] = []
-
-    async def pause(_number: int) -> None:
-        run = await client.flows.start(flow, inputs={"text": STATE}, requester=REQUESTER)
-        await advance(run.run_id)
-        runs.append(run.run_id)
-
-    paused = await timed(pause, times=times, at_once=at_once)
-    requests: list[str] = []
-    for run_id in runs:
-        page = await client.hitl.list_requests(run_id=run_id, status="pending")
-        requests += [request.request_id for request in page]
-
-    async def decide(number: int) -> None:
-        await client.hitl.approve(request_id=requests[number], reviewer=REVIEWER)
-
-    decided = await timed(decide, times=times, at_once=at_once)
-
-    async def resume(number: int) -> None:
-        await advance(runs[number])
-
-    resumed = await timed(resume, times=times, at_once=at_once)
-    ended: list[Run] = [await client.flows.get(run_id) for run_id in runs]
-    assert [run.output for run in ended] == [PUBLISHED] * times
-    return Measured(paused, decided, resumed)
-
-
 async def in_a_store(
     folder: Path, synchronous: Synchronous, flow: type[Flow], *, times: int, at_once: int
 ) -> Measured:
     """Measure with a database of its own."""
     path = folder / f"runs-{synchronous}-{at_once}-{time.monotonic_ns()}.db"
-    store = SQLiteStore(path, synchronous=synchronous)
-    async with Client(store, keyring=Keyring.generate()) as client:
-        await measured(client, flow, times=max(8, at_once), at_once=at_once)
-        return await measured(client, flow, times=times, at_once=at_once)
+    return await alone(
+        SQLiteStore(path, synchronous=synchronous), flow, times=times, at_once=at_once
+    )
 
 
 # Bytes.
@@ -250,7 +212,7 @@ def imports() -> None:
 
 
 def main() -> None:
-    """Print all tables."""
+    """Print the tables that are wanted."""
     parser = argparse.ArgumentParser(description="What a pause and a resume cost.")
     parser.add_argument("--folder", type=Path, default=Path(), help="on the disk to measure")
     parser.add_argument("--times", type=int, default=512, help="runs for each line")
@@ -259,7 +221,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="of each contender, in turns")
     parser.add_argument("--peers", type=Path, help="where the session has installed them")
     parser.add_argument("--modes", nargs="+", default=["FULL", "NORMAL"])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which tables")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=[part for part in PARTS if part != "million"],
+        help="which tables; by itself all but the million, which takes a quarter of an hour",
+    )
     given = parser.parse_args()
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     print(
@@ -277,6 +245,11 @@ def main() -> None:
             "import": imports,
             "peers": partial(peers.on_sqlite, folder, others, rounds=given.repeats),
             "peers-postgres": partial(peers.on_postgres, others, rounds=given.repeats),
+            "burst": partial(burst.table, others, rounds=given.repeats),
+            "stores": partial(elsewhere, times=given.times, rounds=given.rounds),
+            "statements": statements,
+            "profile": partial(hottest.table, folder),
+            "latency": partial(latency.table, folder),
             "parked": partial(parked.table, folder, parked.MANY),
             "million": partial(parked.table, folder, parked.MILLION),
         }

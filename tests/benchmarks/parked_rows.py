@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -62,26 +63,34 @@ class Pattern:
     def _clone(
         self, number: int, older_by: timedelta, made: Mapping[str, list[tuple[object, ...]]]
     ) -> None:
-        ids = {old: _another(old, number, older_by) for old in self._ids()}
-        texts = ids | {
-            _written(instant): _written(instant - older_by) for instant in self._instants()
-        }
+        texts = {old: _another(old, number, older_by) for old in self._ids()}
+        texts |= {_written(instant): _written(instant - older_by) for instant in self._instants()}
         in_bytes = {old.encode(): new.encode() for old, new in texts.items()}
 
-        def changed(name: str, value: Any) -> object:
-            if isinstance(value, bytes):
+        def changed(kind: str, value: Any) -> object:
+            if kind == "bytes":
                 for old, new in in_bytes.items():
                     value = value.replace(old, new)
-            elif name in _INSTANTS:
-                value = self.column(self.instant(value) - older_by)
-            elif isinstance(value, str):
-                for before, after in ids.items():
+            elif kind == "text":
+                for before, after in texts.items():
                     value = value.replace(before, after)
+            elif kind == "instant":
+                value = self.column(self.instant(value) - older_by)
             return value
 
-        for table in TABLES:
-            for row in self.rows[table]:
-                made[table].append(tuple(changed(name, value) for name, value in row.items()))
+        for table, rows in self._kinds.items():
+            made[table].extend(tuple(changed(*cell) for cell in row) for row in rows)
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, Sequence[Sequence[tuple[str, Any]]]]:
+        """Each cell, with what is to be changed in it."""
+        old = [*self._ids(), *map(_written, self._instants())]
+        return {
+            table: [
+                [(_kind(name, value, old), value) for name, value in row.items()] for row in rows
+            ]
+            for table, rows in self.rows.items()
+        }
 
     def _ids(self) -> tuple[str, str]:
         return self.rows["runs"][0]["run_id"], self.rows["requests"][0]["request_id"]
@@ -89,6 +98,14 @@ class Pattern:
     def _instants(self) -> set[datetime]:
         rows = (self.rows["runs"][0], self.rows["requests"][0])
         return {self.instant(row[name]) for row in rows for name in _INSTANTS if name in row}
+
+
+def _kind(name: str, value: object, old: Sequence[str]) -> str:
+    if name in _INSTANTS:
+        return "instant"
+    if isinstance(value, bytes) and any(text.encode() in value for text in old):
+        return "bytes"
+    return "text" if isinstance(value, str) and any(text in value for text in old) else ""
 
 
 def _another(record_id: str, number: int, older_by: timedelta) -> str:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from tests.postgres_cluster import Cluster, binaries
 
-from signoff.ports import Store
+from signoff.ports import Engine, Store
 from signoff.stores import SQLiteStore
 
 SCHEMA: Final = "bench"
@@ -29,6 +29,15 @@ def store_at(
     from signoff.stores.postgres import PostgresStore  # noqa: PLC0415 - an extra
 
     return PostgresStore(place, schema=schema)
+
+
+def engine_named(name: str) -> Engine | None:
+    """Return the engine `procrastinate`, or none, for the one that a client has by itself."""
+    if name != "procrastinate":
+        return None
+    from signoff.engines.procrastinate import ProcrastinateEngine  # noqa: PLC0415 - an extra
+
+    return ProcrastinateEngine()
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
 from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, start
-from signoff.errors import InboxError, StoreUnavailableError
+from signoff.errors import ConfigurationError, InboxError, StoreUnavailableError
 from signoff.model.changes import Task
 from signoff.model.request import Request
 from signoff.model.run import Run
-from signoff.ports import Batch, Engine
+from signoff.ports import Batch, Engine, LeavesToOthers
 from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import FaultyStore, ManualClock, MemoryMail
 
@@ -349,3 +349,70 @@ async def test_whatever_a_poll_runs_into_the_next_one_comes(
     assert health.inbox.last_success is not None
     assert "a slip in the adapter" in caplog.text
     assert "the disk is full" in caplog.text
+
+
+class Sharing(ByHand, LeavesToOthers):
+    """An engine whose tasks others can do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[Callable[[Task], Awaitable[None]]] = []
+
+    @override
+    def take_no_more(self, handle: Callable[[Task], Awaitable[None]]) -> None:
+        self.left.append(handle)
+
+
+async def test_an_engine_whose_tasks_others_can_do_is_told_when_a_block_ends() -> None:
+    """Before what runs has ended, so that nobody waits for it; which block, by its handle."""
+    engine = Sharing()
+    async with Client(MemoryStore(), engine=engine) as client:
+        async with client.serving():
+            await engine.ready.wait()
+            assert engine.left == []
+        assert engine.left == [engine.handle]
+
+
+class Refusing(ByHand):
+    """An engine that cannot serve, for these reasons."""
+
+    def __init__(self, *reasons: Exception) -> None:
+        super().__init__()
+        self.reasons = reasons
+
+    @override
+    async def serve(
+        self,
+        handle: Callable[[Task], Awaitable[None]],
+        *,
+        sweep: Callable[[], Awaitable[Sequence[Task]]],
+        every_seconds: float,
+    ) -> None:
+        async with anyio.create_task_group() as group:
+            for reason in self.reasons:
+                group.start_soon(self.refuse, reason)
+
+    @staticmethod
+    async def refuse(reason: Exception) -> None:
+        """Raise that."""
+        raise reason
+
+
+async def test_an_engine_that_cannot_serve_says_so_plainly() -> None:
+    """Its one error comes as it is, and ends the block."""
+    engine = Refusing(ConfigurationError("wrong loop"))
+    async with Client(MemoryStore(), engine=engine) as client:
+        with pytest.raises(ConfigurationError, match="wrong loop"):
+            async with client.serving():
+                await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    "reasons", [[ValueError("a bug")], [ConfigurationError("one"), ConfigurationError("two")]]
+)
+async def test_what_else_ends_an_engine_is_not_taken_apart(reasons: list[Exception]) -> None:
+    """Several errors, and those that are nobody's answer to the caller, stay a group."""
+    async with Client(MemoryStore(), engine=Refusing(*reasons)) as client:
+        with pytest.raises(BaseExceptionGroup):
+            async with client.serving():
+                await anyio.sleep_forever()

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, cast
 
 import anyio
 import psycopg
 import pytest
 from anyio.lowlevel import checkpoint
 from psycopg import sql
+from typing_extensions import override
 
+from signoff import Client
 from signoff.engines.procrastinate import ProcrastinateEngine
 from signoff.errors import ConfigurationError, StaleWriteError, StoreUnavailableError
-from signoff.model.changes import Acquire, Changes
+from signoff.model.changes import Acquire, Changes, Task
+from signoff.stores import MemoryStore
 from signoff.stores.postgres import PostgresStore
 from signoff.testing.engine_contract import Work, a_task
 
@@ -260,6 +268,72 @@ async def test_processes_that_open_it_at_once_make_its_tables_once(
     assert books.jobs() == []
 
 
+async def test_tables_of_an_older_procrastinate_are_brought_up_to_date(
+    postgres: str, jobs_schema: str, books: Books
+) -> None:
+    """By what it brings along, from where the note on the schema says that they are."""
+    comment = f"SELECT obj_description('{jobs_schema}'::regnamespace, 'pg_namespace')"
+    with psycopg.connect(postgres, autocommit=True) as session:
+        assert ProcrastinateEngine(postgres, schema=jobs_schema).is_within(session)
+        [(newest,)] = books.all(comment)
+        books.all(f"COMMENT ON SCHEMA {jobs_schema} IS '03.04.00_49'")
+        books.all(
+            "DROP TRIGGER procrastinate_trigger_status_events_update_v1 ON procrastinate_jobs"
+        )
+        assert ProcrastinateEngine(postgres, schema=jobs_schema).is_within(session)
+
+    trigger = (
+        "SELECT 1 FROM pg_trigger WHERE tgrelid = 'procrastinate_jobs'::regclass AND tgname = %s"
+    )
+    assert books.all(trigger, "procrastinate_trigger_status_events_update_v1") == [(1,)]
+    assert books.all(comment) == [(newest,)]
+    assert newest >= "03.04.00_50"
+
+
+async def test_tables_that_somebody_else_has_made_are_left_as_they_are(
+    postgres: str, jobs_schema: str, books: Books
+) -> None:
+    """They have no note; whoever made them sees to them."""
+    with psycopg.connect(postgres, autocommit=True) as session:
+        assert ProcrastinateEngine(postgres, schema=jobs_schema).is_within(session)
+        books.all(f"COMMENT ON SCHEMA {jobs_schema} IS NULL")
+        books.all(
+            "DROP TRIGGER procrastinate_trigger_status_events_update_v1 ON procrastinate_jobs"
+        )
+        assert ProcrastinateEngine(postgres, schema=jobs_schema).is_within(session)
+
+    trigger = (
+        "SELECT 1 FROM pg_trigger WHERE tgrelid = 'procrastinate_jobs'::regclass AND tgname = %s"
+    )
+    assert books.all(trigger, "procrastinate_trigger_status_events_update_v1") == []
+
+
+async def test_a_commit_that_stops_in_the_midst_is_given_up_by_the_server(
+    postgres: str, postgres_schema: str, books: Books
+) -> None:
+    """So that a process that is frozen there keeps nobody from its rows for longer than that."""
+
+    class Frozen(ProcrastinateEngine):
+        """An engine that begins to write jobs, and goes on when its session is ended."""
+
+        @override
+        def submit_within(self, connection: object, tasks: Sequence[Task]) -> None:
+            session = cast("psycopg.Connection[Any]", connection)
+            there = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+            while books.all(there, session.info.backend_pid):
+                pass
+            super().submit_within(connection, tasks)
+
+    frozen = PostgresStore(postgres, schema=postgres_schema, patience=timedelta(milliseconds=300))
+    changes = Changes(claims=(acquire("run_1"),), tasks=(a_task("run_1"),))
+    async with frozen, PostgresStore(postgres, schema=postgres_schema) as other:
+        frozen.hand_tasks_to(Frozen())
+        with pytest.raises(StoreUnavailableError):
+            await frozen.commit(changes)
+        assert books.jobs() == []
+        await other.commit(changes)
+
+
 async def test_an_address_of_the_same_database_is_known_for_it(
     postgres: str, postgres_schema: str, jobs_schema: str, books: Books
 ) -> None:
@@ -324,10 +398,40 @@ async def test_a_role_that_may_not_make_the_tables_is_told_so(
             session.execute("DROP ROLE engine_lodger")
 
 
+async def test_a_role_with_what_the_docs_grant_can_work(
+    postgres: str, jobs_schema: str, books: Books
+) -> None:
+    """Once an owner has made the tables: put jobs in, take them, end them."""
+    owners = ProcrastinateEngine(postgres, schema=jobs_schema)
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "engines.md").read_text()
+    [grants] = re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL)
+    with psycopg.connect(postgres, autocommit=True) as session:
+        assert owners.is_within(session)
+        session.execute("CREATE ROLE engine_worker LOGIN")
+        try:
+            session.execute(
+                grants.replace("signoff_jobs", jobs_schema)
+                .replace("signoff_worker", "engine_worker")
+                .encode()
+            )
+            address = postgres.replace("signoff@", "engine_worker@")
+            engine = ProcrastinateEngine(address, schema=jobs_schema)
+            work = Work()
+            async with serving(engine, work):
+                engine.submit([a_task("run_1")])
+                await work.until(lambda: work.subjects() == ["run_1"], PATIENCE)
+                await until(lambda: books.jobs() == [])
+        finally:
+            session.execute("DROP OWNED BY engine_worker")
+            session.execute("DROP ROLE engine_worker")
+
+
 async def test_an_engine_needs_to_know_its_database() -> None:
     """Without an address it is the store's, if that is a PostgreSQL."""
-    with pytest.raises(ConfigurationError, match="lives in the database of the client's"):
-        await ProcrastinateEngine().serve(Work().handle, sweep=Work().sweep, every_seconds=NEVER)
+    async with Client(MemoryStore(), engine=ProcrastinateEngine()) as client:
+        with pytest.raises(ConfigurationError, match="lives in the database of the client's"):
+            async with client.serving():
+                await anyio.sleep_forever()
 
 
 def test_an_address_or_name_that_will_not_do_is_refused() -> None:
@@ -448,6 +552,30 @@ async def test_what_is_cut_off_when_serving_ends_is_handed_back(
         await again.until(lambda: len(again.ended) == 2, PATIENCE)
 
 
+async def test_a_worker_that_rests_leaves_to_others_what_it_has_not_begun(
+    store: PostgresStore, engine: ProcrastinateEngine, books: Books
+) -> None:
+    """It goes on with what it is at, and takes nothing more from them."""
+    other, work, others = ProcrastinateEngine(), Work(), Work()
+    other.meet(store._server.address, store._server.schema)
+    work.hold("run_1")
+    engine.take_no_more(work.handle)
+    async with serving(engine, work):
+        await store.commit(Changes(tasks=(a_task("run_1"),)))
+        await work.until(lambda: "run_1" in work.subjects(), PATIENCE)
+        engine.take_no_more(work.handle)
+        await until(lambda: books.all("SELECT * FROM procrastinate_workers") == [])
+        await store.commit(Changes(tasks=(a_task("run_2"),)))
+        async with serving(other, others):
+            await others.until(lambda: "run_2" in others.subjects(), PATIENCE)
+        work.let_go()
+        await work.until(lambda: work.ended == [a_task("run_1")], PATIENCE)
+
+    assert work.subjects() == ["run_1"]
+    assert others.subjects() == ["run_2"]
+    assert books.jobs() == []
+
+
 async def test_what_ends_soon_after_serving_ends_is_not_cut_off(
     store: PostgresStore, engine: ProcrastinateEngine, books: Books
 ) -> None:
@@ -492,12 +620,35 @@ async def test_serving_takes_asyncio(postgres: str, jobs_schema: str) -> None:
     """On another loop it says what it takes."""
     engine = ProcrastinateEngine(postgres, schema=jobs_schema)
 
-    def on_trio() -> None:
-        work = Work()
-        anyio.run(
-            lambda: engine.serve(work.handle, sweep=work.sweep, every_seconds=NEVER),
-            backend="trio",
-        )
+    async def serve() -> None:
+        async with Client(MemoryStore(), engine=engine) as client, client.serving():
+            await anyio.sleep_forever()
 
     with pytest.raises(ConfigurationError, match="serves on asyncio only"):
-        await anyio.to_thread.run_sync(on_trio)
+        await anyio.to_thread.run_sync(partial(anyio.run, serve, backend="trio"))
+
+
+async def test_who_does_not_serve_may_run_on_trio(
+    postgres: str, postgres_schema: str, books: Books
+) -> None:
+    """What it commits becomes jobs for workers on asyncio."""
+
+    async def commit() -> None:
+        store = PostgresStore(postgres, schema=postgres_schema)
+        async with store:
+            store.hand_tasks_to(ProcrastinateEngine())
+            await store.commit(Changes(tasks=(a_task("run_1"),)))
+
+    await anyio.to_thread.run_sync(partial(anyio.run, commit, backend="trio"))
+
+    assert books.subjects() == ["run_1"]
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the import, with the command."""
+    for name in [name for name in sys.modules if name.startswith("signoff.engines.procrastinate")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'signoff\[distributed\]'"):
+        importlib.import_module("signoff.engines.procrastinate")

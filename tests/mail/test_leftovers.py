@@ -51,6 +51,7 @@ NOTHING = [
     "Virus-free.www.avast.com",
     "To unsubscribe from this group, send an email to x@acme.example.",
     "TLP:GREEN",
+    "Virus-free.www.avast.com\n---\n+44 113 496 0000",
     "Classification: Internal",
     "This Message Is From an External Sender",
     "Registered in England no. 01234567",
@@ -60,12 +61,18 @@ NOTHING = [
 DOUBTFUL = [
     "Kveðjanlegast,\nAnn",
     "Bien vu,",
+    "All the wishes that there are in Lagos,\nAnn Lee",
+    "Med alle de bedste ønsker fra Aarhus\n\nAnn Lee\nAcme Ltd",
+    "Gode tider!\nDr. Ann Lee",
     "Ok ok\nAnn",
     "Fine Ann",
     "\U0001f44d",
     "https://acme.example/",
+    "Acme Ltd\nAnn Lee\nhttps://acme.example/",
     "(See attached file: report.pdf)",
     "Sendt via min iPhone",
+    "Von unterwegs gesendet",
+    "ご確認のほどお願いいたします。\nAnn Lee",
     "This mail is confidential.",
     "Please consider the environment before printing this email.",
     "Acme Ltd\nAnn Lee\nwww.acme.example",
@@ -87,8 +94,15 @@ WRITTEN = [
     "It is confidential, so wait",
     "It does not show on my iPhone, and the last line is cut off at the right, so no",
     "12",
+    "It was sent too late.",
+    "The mobile layout is broken.",
     "(no) and yes",
     "Acme Ltd\nAnn Lee is asked too",
+    "Please make it a bit shorter.\nAnn",
+    "May we wait for the lawyers?\nAnn Lee",
+    "Ship 12 of them\nAnn Lee",
+    "A short one\nwith another, as Ann Lee said at the very beginning of it\nann@acme.example",
+    "Fine by me, and by all of the others who read it,\nAnn",
 ]
 
 
@@ -177,3 +191,41 @@ def test_either_form_of_a_mail_can_be_doubtful() -> None:
 
     assert extract(text, sent=SENT, rich=rich, author=AUTHOR).doubtful
     assert not extract(text, sent=SENT, rich=text, author=AUTHOR).doubtful
+
+
+FOOTER = "_______________\nA footer of some kind"
+
+
+def test_what_a_ruler_sets_off_below_the_quoted_mail_is_a_footer() -> None:
+    """Lists and servers write there, in whatever language."""
+    assert extract(f"{QUOTED}\n\n{FOOTER}", sent=SENT).lines == ()
+    assert extract(f"{QUOTED}\n\nYes\n{FOOTER}", sent=SENT).lines == ("Yes",)
+    assert extract(f"{QUOTED}\n\nYes\n______", sent=SENT).lines == ("Yes",)
+
+
+def test_what_a_ruler_sets_off_without_a_quoted_mail_is_doubtful() -> None:
+    """It may be a list's; below an answer it is the reviewer's."""
+    assert extract(FOOTER, sent=SENT).doubtful
+    reply = extract(f"Yes\n{FOOTER}", sent=SENT)
+    assert (reply.lines, reply.doubtful) == (("Yes", "A footer of some kind"), False)
+
+
+def test_a_place_below_the_quoted_mail_is_doubtful() -> None:
+    """Lists name theirs; with words above, a reviewer may."""
+    for place in ("list.acme.example: x@acme.example", "Siehe https://acme.example/list"):
+        assert extract(f"{QUOTED}\n\n{place}", sent=SENT).doubtful
+        assert not extract(f"{QUOTED}\n\nYes, see here.", sent=SENT).doubtful
+        assert not extract(f"Please look here: {place}", sent=SENT).doubtful
+
+
+@pytest.mark.parametrize(
+    ("text", "doubtful"),
+    [
+        ("第二句实在是太长了所以请你们改得短一点\n李安", False),
+        ("同意\n李安", True),
+        ("\u656c\u795d\uff0c\n李安李安李安李安", False),
+    ],
+)
+def test_scripts_without_blanks_count_by_their_signs(text: str, doubtful: bool) -> None:
+    """A sentence of Chinese is one word to a computer."""
+    assert is_doubtful(text.split("\n"), "李安") is doubtful

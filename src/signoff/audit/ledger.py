@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from signoff.bell import Bell
 from signoff.model.audit import AuditEntry
@@ -25,6 +26,9 @@ from signoff.security.keyring import Keyring
 from signoff.security.sealing import commitment
 
 _log = logging.getLogger("signoff.audit")
+
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+"""As `json.dumps` does it, which makes a new encoder each time."""
 
 OnEvent = Callable[[AuditEntry], None]
 
@@ -86,7 +90,7 @@ class Ledger:
             **event.facts,
             **{name: commitment(salt, text) for name, text in personal.items()},
         }
-        body = json.dumps(facts, separators=(",", ":")).encode()
+        body = _compact(facts).encode()
         prev_hash = bytes.fromhex(head.hash) if head.hash else genesis
         digest = entry_hash(stream=stream, seq=head.seq + 1, prev_hash=prev_hash, body=body)
         kid, mac = self.keyring.mac("audit", digest)

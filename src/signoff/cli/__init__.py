@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final, cast
 
-from signoff.cli import worker
+from signoff.cli import moving, worker
 from signoff.cli.finding import UsageError
 from signoff.errors import SignoffError
 
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what is written to stderr, from this level on (default: %(default)s)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, module in {"worker": worker}.items():
+    for name, module in {"worker": worker, "move": moving}.items():
         command = commands.add_parser(
             name, help=module.SUMMARY, formatter_class=argparse.RawDescriptionHelpFormatter
         )

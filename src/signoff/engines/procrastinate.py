@@ -6,11 +6,11 @@ Named apart from `signoff.engines`, because Procrastinate need not be installed.
 
 from __future__ import annotations
 
-from signoff.errors import ConfigurationError
-
 try:
     from signoff.engines.procrastinate_engine import ProcrastinateEngine
 except ImportError as error:
+    from signoff.errors import ConfigurationError
+
     raise ConfigurationError(
         "ProcrastinateEngine needs procrastinate: pip install 'signoff[distributed]'"
     ) from error

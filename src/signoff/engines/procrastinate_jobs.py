@@ -13,11 +13,10 @@ from procrastinate import SyncPsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
-from procrastinate.schema import SchemaManager
-from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 
+from signoff.engines.procrastinate_schema import bring_up_to_date
 from signoff.errors import ConfigurationError, StoreUnavailableError
 from signoff.model.changes import Task
 
@@ -45,15 +44,6 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "keepalives_count": "3",
 }
 
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('signoff jobs ' || %s::text, 0))"
-
-_FOUND: Final = (
-    "SELECT 1 FROM pg_catalog.pg_class"
-    " JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace"
-    " WHERE nspname = %s AND relname = 'procrastinate_jobs'"
-)
-"""Asks the tables themselves: what a session remembers of names may be older than a lock that it waited for."""
-
 _DATABASE: Final = (
     "SELECT system_identifier,"
     " (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) AS database"
@@ -61,7 +51,8 @@ _DATABASE: Final = (
 )
 """What tells a database from all others, by whatever address it is reached."""
 
-_SEARCH: Final = "SELECT set_config('search_path', %s, true)"
+_BEGIN: Final = 'SET LOCAL search_path = "{}"; SAVEPOINT signoff_jobs'
+_UNDO: Final = "ROLLBACK TO SAVEPOINT signoff_jobs"
 
 _AnyConnection: TypeAlias = "psycopg.Connection[Any]"
 
@@ -146,9 +137,7 @@ class Place:
 
     def prepare(self) -> None:
         """
-        Make the schema and Procrastinate's tables in it, if they are not there; once.
-
-        Whoever comes second waits, and finds nothing left to do.
+        Make the schema and Procrastinate's tables in it, or bring them up to date; once.
 
         Raises:
             ConfigurationError: This role may not make them.
@@ -156,7 +145,7 @@ class Place:
         """
         with self._lock:
             if not self._is_ready:
-                self._make()
+                bring_up_to_date(self.address, self.schema)
                 self._is_ready = True
 
     def is_shared_with(self, connection: object) -> bool:
@@ -173,7 +162,6 @@ class Place:
     def enqueue(self, connection: object, tasks: Sequence[Task]) -> None:
         """Write jobs in the transaction that is open on a connection."""
         session = cast("_AnyConnection", connection)
-        session.execute(_SEARCH, (f'"{self.schema}"',))
         by_key = {job.queueing_lock: job for job in map(job_of, tasks)}
         # In the order in which all commits wait for each other's.
         jobs = [by_key[key] for key in sorted(by_key, key=str)]
@@ -183,42 +171,18 @@ class Place:
 
     def _inserted(self, session: _AnyConnection, jobs: list[Job]) -> bool:
         """Insert jobs, or none of them where one is waiting already."""
+        session.execute(_BEGIN.format(self.schema).encode())
         try:
-            with session.transaction():
-                self._manager.batch_defer_jobs(jobs, connection=session)
+            self._manager.batch_defer_jobs(jobs, connection=session)
         except AlreadyEnqueued:
+            session.execute(_UNDO)
             return False
         except ConnectorException as error:
             if isinstance(error.__cause__, psycopg.OperationalError):
                 raise error.__cause__ from None
             LOGGER.exception("%d tasks get no jobs; a sweep finds them", len(jobs))
+            session.execute(_UNDO)
         return True
-
-    def _make(self) -> None:
-        try:
-            with psycopg.connect(self.address, autocommit=True) as session:
-                if not self._is_made(session):
-                    with session.transaction():
-                        self._make_once(session)
-        except errors.InsufficientPrivilege as error:
-            raise ConfigurationError(
-                f"this role may not make the schema {self.schema}: open the client once as a"
-                " role that may, and see the how-to page on several machines for what to grant"
-            ) from error
-        except psycopg.Error as error:
-            said = " ".join(str(error).split())
-            raise StoreUnavailableError(
-                f"the database of the jobs cannot be used ({type(error).__name__}: {said})"
-            ) from error
-
-    def _make_once(self, session: _AnyConnection) -> None:
-        session.execute(_LOCK, (self.schema,))
-        if not self._is_made(session):
-            session.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"'.encode())
-            session.execute(SchemaManager.get_schema())
-
-    def _is_made(self, session: _AnyConnection) -> bool:
-        return session.execute(_FOUND, (self.schema,)).fetchone() is not None
 
     def _is_same(self, connection: object) -> bool:
         theirs = cast("_AnyConnection", connection)

@@ -90,7 +90,7 @@ class Attempt(Scope):
     Attributes:
         session: The run.
         occurrence_id: The execution of the step.
-        tasks: Where the executor's own tasks live.
+        tasks: Where the executor's own tasks live, beside the one that runs the step.
         children: Runs child flows.
         lenient: Whether new questions are asked although journaled calls were not met yet.
         suspended: Whether the suspend signal was raised.
@@ -107,14 +107,16 @@ class Attempt(Scope):
     lost: bool = False
     broken: Exception | None = None
     _calls: Calls = field(init=False)
-    _asking: Asking = field(init=False)
+    _asks: Asking | None = None
+    _open: int = 0
+    _ended: bool = False
+    _all_closed: anyio.Event | None = None
     _token: EventLoopToken = field(default_factory=current_token)
     _loop_thread: int = field(default_factory=threading.get_ident)
     _place: str = ""
 
     def __post_init__(self) -> None:
         self._calls = Calls(self.session, self.occurrence_id)
-        self._asking = Asking(self._calls, lenient=self.lenient)
 
     # What user code calls.
 
@@ -185,7 +187,14 @@ class Attempt(Scope):
     @property
     def deferred(self) -> bool:
         """Whether a call was put off, because journaled ones were not met yet."""
-        return bool(self._asking.deferred)
+        return self._asks is not None and bool(self._asks.deferred)
+
+    async def end(self) -> None:
+        """Refuse what the step's own tasks still come with, and wait for the executor's."""
+        self._ended = True
+        if self._open:
+            self._all_closed = anyio.Event()
+            await self._all_closed.wait()
 
     def unmet(self) -> tuple[Call, ...]:
         """Return the journaled calls that this attempt did not come to, although it has to."""
@@ -206,6 +215,12 @@ class Attempt(Scope):
         )
 
     # Asking, and running what was approved.
+
+    @property
+    def _asking(self) -> Asking:
+        if self._asks is None:
+            self._asks = Asking(self._calls, lenient=self.lenient)
+        return self._asks
 
     async def _ask_and_perform(
         self,
@@ -300,13 +315,21 @@ class Attempt(Scope):
         return self._unwrapped(outcome)
 
     def _begin(self, run: Callable[[], Coroutine[object, object, None]]) -> None:
-        try:
-            self.tasks.start_soon(run)
-        except RuntimeError as closed:
+        if self._ended:
             raise ConfigurationError(
                 f"step {self._calls.occurrence.step!r} has ended, and a task or thread that it"
                 " left behind makes a gated call; let the step wait for what it begins"
-            ) from closed
+            )
+        self._open += 1
+        self.tasks.start_soon(self._counted, run)
+
+    async def _counted(self, run: Callable[[], Coroutine[object, object, None]]) -> None:
+        try:
+            await run()
+        finally:
+            self._open -= 1
+            if self._all_closed is not None and not self._open:
+                self._all_closed.set()
 
     async def _record(self, outcome: _Outcome[T], work: Callable[[], Awaitable[T]]) -> None:
         try:

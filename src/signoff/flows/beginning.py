@@ -14,7 +14,7 @@ from signoff.errors import RunError
 from signoff.flows.attempt import Begun
 from signoff.flows.code import CALL_STEP
 from signoff.flows.drafts import call_digest, encrypted_arguments, shown_arguments
-from signoff.flows.flow import Flow, graph_of, state_model, stored_name
+from signoff.flows.flow import Flow, shape_of, state_model, stored_name
 from signoff.flows.session import Session, Workshop, sealed_occurrence, sealed_run
 from signoff.flows.state import StateBox
 from signoff.ids import new_id
@@ -24,7 +24,6 @@ from signoff.model.gate import GateCall
 from signoff.model.run import Occurrence, Run
 from signoff.model.values import Tree
 from signoff.registry import default_name
-from signoff.rules.digest import digest
 
 OWNED: Final = "#"
 """Behind a gate's name: the process that made the call, and the only one that may execute it."""
@@ -119,7 +118,7 @@ async def new_flow_run(
     run_id = new_id("run", now)
     box = StateBox(shop.codec, model)
     box.begin(flow.initial_values(), inputs, id_=run_id)
-    graph = graph_of(kind)
+    shape = shape_of(kind)
     given_id = inputs.get("id")
     run = Run(
         run_id=run_id,
@@ -130,12 +129,12 @@ async def new_flow_run(
         key=f"id:{given_id}" if given_id else None,
         parent_run_id=parent.run.run_id if parent else "",
         parent_occurrence_id=step,
-        fingerprint=digest(graph.fingerprint()),
+        fingerprint=shape.fingerprint,
         state=box.dump(),
         created_at=now,
         updated_at=now,
     )
-    return _new(shop, run, graph.initial(), claimed=claimed)
+    return _new(shop, run, shape.graph.initial(), claimed=claimed)
 
 
 async def new_call_run(

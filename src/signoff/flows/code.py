@@ -85,6 +85,7 @@ class FlowCode(Code):
         self._steps = shape.steps
         self.graph = shape.graph
         self.former_names = shape.former_names
+        self.fingerprint = shape.fingerprint
         self.box = flow.fresh_frame(model or flow.state_model())
         self.max_method_calls = type(flow).max_method_calls
         self.policy = type(flow).__signoff_policy__

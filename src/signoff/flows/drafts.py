@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,6 +31,7 @@ from signoff.security.keyring import Keyring
 
 YES_OR_NO: Final = choices(("approved", "rejected"), meanings={}, aliases={})
 MAX_ATTEMPTS: Final = 3
+_POLICIES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,13 @@ class Hidden:
 codec.register(Hidden, name="signoff:hidden")
 
 
+@lru_cache(maxsize=_POLICIES)
+def merged(policy: Policy, lower: Policy) -> Policy:
+    """Return `policy` over `lower`; remembered, because a client has few of them."""
+    return policy.over(lower)
+
+
+@lru_cache(maxsize=_POLICIES)
 def policy_digest(policy: Policy) -> str:
     """Return the digest that a policy is kept under."""
     return digest(json.dumps(policy.model_dump(mode="json"), sort_keys=True))
@@ -115,15 +124,15 @@ def call_request(
         ConfigurationError: Nobody may be asked, or an option came out wrong.
     """
     spec = call.spec
-    merged = spec.policy.over(policy)
-    risk, assignees = governed(call, policy=merged, requester=run.requester)
+    governs = merged(spec.policy, policy)
+    risk, assignees = governed(call, policy=governs, requester=run.requester)
     draft = _draft(
         run=run,
         kind="call",
         method_name=spec.fn.__name__,
         message=_sentence(spec, json.loads(payload_json)) + (f" ({note})" if note else ""),
         payload_json=payload_json,
-        policy=merged,
+        policy=governs,
         risk=risk,
         now=now,
     )
@@ -196,11 +205,11 @@ def feedback_request(
         CodecError: The payload cannot be stored.
     """
     proposal = output if isinstance(output, Proposal) else Proposal(output)
-    merged = spec.policy.over(policy)
-    risk = merged.risk or "medium"
+    governs = merged(spec.policy, policy)
+    risk = governs.risk or "medium"
     refuse_critical(risk)
     assignees = assignees_for(
-        fixed=spec.assignees, computed=chosen, policy=merged, risk=risk, requester=run.requester
+        fixed=spec.assignees, computed=chosen, policy=governs, risk=risk, requester=run.requester
     )
     draft = _draft(
         run=run,
@@ -208,7 +217,7 @@ def feedback_request(
         method_name=method_name,
         message=spec.message,
         payload_json=codec.dump(proposal.payload, path=f"{method_name} output"),
-        policy=merged,
+        policy=governs,
         risk=risk,
         now=now,
     )

@@ -31,7 +31,7 @@ from signoff.flows.code import (
     routed,
 )
 from signoff.flows.drafts import feedback_request
-from signoff.flows.endings import Ending, Plan, is_answered, marks
+from signoff.flows.endings import Ending, Plan, check_identity, is_answered, marks
 from signoff.flows.recorder import Recorder
 from signoff.flows.session import Blocked, Lost, Session
 from signoff.flows.told import Told, distrusted
@@ -132,12 +132,12 @@ class Drive:
         with self._send, self._receive:
             await self._told.begin()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._tick)
                 try:
                     await self._loop(tasks)
                 except Exception as error:  # noqa: BLE001 - raised below, outside the group
                     self._fatal = error
-                tasks.cancel_scope.cancel()
+                if self._recorder.running:
+                    tasks.cancel_scope.cancel()
             if self._fatal is not None:
                 raise self._fatal
             if self._told.cancelled:
@@ -153,14 +153,11 @@ class Drive:
                 else:
                     await self._recorder.rest()
 
-    async def _tick(self) -> None:
-        """Listen from time to time: what another process says, a cancel say, pokes nobody here."""
-        while True:
-            await anyio.sleep(self.session.shop.keeper.lease.total_seconds() / 3)
-            self.poke()
-
     async def _hear(self) -> None:
-        told = await self._receive.receive()
+        told: tuple[str, StepEnd] | None = None
+        # Listening from time to time: what another process says, a cancel say, pokes nobody here.
+        with anyio.move_on_after(self.session.shop.keeper.lease.total_seconds() / 3):
+            told = await self._receive.receive()
         if self.session.held.lost:
             raise Lost
         if told is None:
@@ -190,7 +187,7 @@ class Drive:
         for name in (*fresh, *(name for name in asked if name not in gates)):
             self._told.forget(name)
             running.add(name)
-            tasks.start_soon(self._attempt, name)
+            tasks.start_soon(self._attempt, name, tasks)
         for name in gates:
             # One by one: while there is an answer left, the run does not rest.
             self._told.forget(name)
@@ -198,35 +195,35 @@ class Drive:
                 await self._take_resolution(name)
         return bool(fresh or asked)
 
-    async def _attempt(self, occurrence_id: str) -> None:
-        self._send.send_nowait((occurrence_id, await self._attempted(occurrence_id)))
+    async def _attempt(self, occurrence_id: str, tasks: TaskGroup) -> None:
+        self._send.send_nowait((occurrence_id, await self._attempted(occurrence_id, tasks)))
 
-    async def _attempted(self, occurrence_id: str) -> StepEnd:
+    async def _attempted(self, occurrence_id: str, tasks: TaskGroup) -> StepEnd:
         one = self.session.journal[occurrence_id]
         touches = self.code.box.begin_attempt()
         value: object = None
         error: BaseException | None = None
-        own = anyio.create_task_group()
         attempt = Attempt(
             session=self.session,
             occurrence_id=occurrence_id,
-            tasks=own,
+            tasks=tasks,
             children=self.children,
             lenient=occurrence_id in self._lenient,
         )
-        async with own:
-            try:
-                with touches.noted(), within(attempt):
-                    value = await self.code.run_step(attempt, one.step, self._arguments(one))
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except anyio.get_cancelled_exc_class() as cancelled:
-                await checkpoint_if_cancelled()
-                # Not this step was cancelled, but something that it waited for.
-                error = RuntimeError(f"step {one.step!r} waited for a task that was cancelled")
-                error.__cause__ = cancelled
-            except BaseException as raised:  # noqa: BLE001 - it is what the step came to
-                error = raised
+        try:
+            with touches.noted(), within(attempt):
+                value = await self.code.run_step(attempt, one.step, self._arguments(one))
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Bare, it would stop asyncio's loop before anything here could be tidied up.
+            raise BaseExceptionGroup(f"step {one.step!r} stops everything", [stop]) from None
+        except anyio.get_cancelled_exc_class() as cancelled:
+            await checkpoint_if_cancelled()
+            # Not this step was cancelled, but something that it waited for.
+            error = RuntimeError(f"step {one.step!r} waited for a task that was cancelled")
+            error.__cause__ = cancelled
+        except BaseException as raised:  # noqa: BLE001 - it is what the step came to
+            error = raised
+        await attempt.end()
         return await _judged(attempt, touches, value=value, error=error)
 
     def _arguments(self, one: Occurrence) -> tuple[object, ...]:
@@ -315,7 +312,7 @@ class Drive:
         one = session.journal[occurrence_id]
         try:
             request = await session.shop.desk.load(one.request_id)
-            _check_identity(one, request, former_names=self.code.former_names)
+            check_identity(one, request, former_names=self.code.former_names)
             end = request.resolution
             if end is None:
                 return
@@ -375,18 +372,6 @@ def _is_suspension(error: BaseException | None) -> bool:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(Suspend) is not None
     return isinstance(error, Suspend)
-
-
-def _check_identity(one: Occurrence, request: Request, *, former_names: Mapping[str, str]) -> None:
-    """Raise `SealInvalidError` when a request, genuine as it may be, is not this gate's own."""
-    identity = request.identity
-    if (
-        request.run_id != one.run_id
-        or identity is None
-        or identity.occurrence_id != one.occurrence_id
-        or one.step not in {identity.gate, former_names.get(identity.gate)}
-    ):
-        raise SealInvalidError(request.request_id, "identity", run_id=one.run_id)
 
 
 def _unanswered(run_id: str, request: Request, end: Resolution) -> Exception:

@@ -25,6 +25,7 @@ from signoff.gates import feedback_of, refuse_critical, registered_hints
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.policy import Policy
 from signoff.registry import default_name, flow_classes
+from signoff.rules.digest import digest
 from signoff.rules.graph import Graph, StepSpec, leaves
 
 StateT_co = TypeVar("StateT_co", default=dict[str, object], covariant=True)
@@ -45,11 +46,13 @@ class Shape:
         graph: Its graph.
         steps: Its steps.
         former_names: Their names of today by their former ones.
+        fingerprint: The digest of the graph's fingerprint.
     """
 
     graph: Graph
     steps: Steps
     former_names: Mapping[str, str]
+    fingerprint: str
 
 
 class Flow(Generic[StateT_co]):
@@ -284,7 +287,8 @@ def shape_of(flow: type[Flow[object]]) -> Shape:
             )
         former = _former_names(steps)
         _refuse_ambiguous(former, graph)
-        shape = flow.__signoff_shape__ = Shape(graph, steps, former)
+        shape = Shape(graph, steps, former, digest(graph.fingerprint()))
+        flow.__signoff_shape__ = shape
     return shape
 
 
@@ -338,6 +342,12 @@ def state_model(flow: type, initial_state: object = None) -> type[BaseModel] | N
             return type(candidate)
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
+    if flow not in _models:
+        _models[flow] = _model_in_bases(flow)
+    return _models[flow]
+
+
+def _model_in_bases(flow: type) -> type[BaseModel] | None:
     for base in flow.__mro__:
         for generic in getattr(base, "__orig_bases__", ()):
             origin = get_origin(generic)
@@ -347,6 +357,10 @@ def state_model(flow: type, initial_state: object = None) -> type[BaseModel] | N
                 if isinstance(model, type) and issubclass(model, BaseModel):
                     return model
     return None
+
+
+_models: Final = WeakKeyDictionary[type, type[BaseModel] | None]()
+"""What classes were found to say of their state as `Flow[Model]`."""
 
 
 def loaded_model(name: str) -> type[BaseModel] | None:

@@ -18,7 +18,6 @@ from signoff.model.gate import GateCall
 from signoff.model.run import Run
 from signoff.model.values import Tree
 from signoff.registry import flow_classes
-from signoff.rules.digest import digest
 from signoff.security.hidden import decrypt
 
 MAX_DEATHS: Final = 10
@@ -65,8 +64,9 @@ async def prepare(session: Session, code: Code) -> Prepared | Blocked:
             if problem is not None:
                 return problem
             # Written with whatever is written next.
-            fingerprint = digest(code.graph.fingerprint())
-            session.run = session.run.model_copy(update={"fingerprint": fingerprint})
+            if session.run.fingerprint != code.fingerprint:
+                changed = {"fingerprint": code.fingerprint}
+                session.run = session.run.model_copy(update=changed)
         return Prepared(code, await _rehydrated(session, code))
     except CodecError as error:
         return Blocked(reason="state_invalid", detail=str(error))
@@ -107,7 +107,9 @@ async def _rehydrated(session: Session, code: Code) -> Results:
     for one in sorted(finished, key=lambda each: each.finished_seq):
         if one.request_id:
             # What a gate routes is never read from the checkpoint, only from the sealed answer.
-            request = await session.shop.desk.load(one.request_id)
+            request = session.requests.get(one.request_id)
+            if request is None:
+                request = await session.shop.desk.load(one.request_id)
             result = feedback_result(request, session.shop.codec, step=one.step)
             if routed(result, router=code.graph.steps[one.step].router) != one.label:
                 raise SealInvalidError(one.occurrence_id, "label")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, cast
@@ -26,7 +27,7 @@ from signoff.flows.session import Session
 from signoff.flows.told import Told, distrusted
 from signoff.model.changes import Signal, Task
 from signoff.model.request import Request
-from signoff.model.run import TERMINAL, Run, RunStatus
+from signoff.model.run import TERMINAL, Failure, Run, RunStatus
 from signoff.model.values import Tree
 from signoff.rules import dispatch
 
@@ -110,6 +111,14 @@ class Recorder:
         except RecursionError as error:
             await self.failed(ending.occurrence_id, error)
 
+    async def finished_if_that_lets_others_run(self, ending: Ending) -> None:
+        """Record that an occurrence has finished, if steps follow and nothing is in the way."""
+        with suppress(RecursionError, StaleWriteError):
+            update = await finishing(self.session, self.plan, ending, running=self.running)
+            after = self.session.journal | {one.occurrence_id: one for one in update.occurrences}
+            if self._status(update, after) == "ready":
+                await self._write(update)
+
     async def renewed(self) -> None:
         """Record a retry."""
         self.told.begin_again()
@@ -167,13 +176,13 @@ class Recorder:
         if status != old.status:
             changed["updated_at"] = now
             if status != "ready":
-                events.append(_event(old.model_copy(update=changed), now))
+                events.append(_event(old, changed, now))
         # Once for each claim, even if nothing else changes: the claims that ended without a
         # commit are counted against the run.
         stands = all(getattr(old, name) == value for name, value in changed.items())
         same = stands and old.fencing == session.held.fencing
         await session.commit(
-            run=None if same else old.model_copy(update=changed),
+            change=None if same else changed,
             occurrences=update.occurrences,
             parts=update.parts,
             consumed=told.noted,
@@ -210,16 +219,19 @@ class Recorder:
         return "suspended" if "suspended" in statuses else "completed"
 
 
-def _event(run: Run, now: datetime) -> Event:
+def _event(run: Run, changed: Mapping[str, object], now: datetime) -> Event:
     facts: dict[str, Tree] = {"run_id": run.run_id, "flow": run.flow_name}
     personal: dict[str, str] = {}
-    if run.blocked_reason is not None:
-        facts["reason"] = run.blocked_reason
-        told = facts if run.blocked_reason in _IMPERSONAL else personal
-        told["detail"] = run.blocked_detail
-    if run.status == "failed" and run.failure is not None:
-        facts["error"] = run.failure.type_name
-    return Event(name=f"run.{run.status}", at=now, actor="signoff", facts=facts, personal=personal)
+    reason = cast("str | None", changed["blocked_reason"])
+    if reason is not None:
+        facts["reason"] = reason
+        told = facts if reason in _IMPERSONAL else personal
+        told["detail"] = str(changed["blocked_detail"])
+    failure = cast("Failure | None", changed.get("failure"))
+    if failure is not None:
+        facts["error"] = failure.type_name
+    name = f"run.{changed['status']}"
+    return Event(name=name, at=now, actor="signoff", facts=facts, personal=personal)
 
 
 def _tell_parent(run: Run, status: RunStatus, update: Update, now: datetime) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, Self
 
 import anyio
@@ -16,8 +17,9 @@ from signoff.codec import Codec
 from signoff.desk import Desk
 from signoff.errors import SealInvalidError, StaleWriteError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Checkpoint, Sealed, Signal, Task
+from signoff.model.changes import Acquire, Changes, Checkpoint, Sealed, Signal, Task
 from signoff.model.policy import Policy
+from signoff.model.request import Request
 from signoff.model.run import BlockedReason, Occurrence, Run
 from signoff.ports import Store
 from signoff.records import encode
@@ -148,6 +150,8 @@ class Session:
         failures: What its occurrences raised in this process.
         released: Whether the claim was given back.
         unchecked: What was read, if it is to be compared with its MACs.
+        to_take: The claim that is taken with the next commit, if it is not held yet.
+        requests: Answered requests whose seals were verified, by id.
     """
 
     shop: Workshop
@@ -156,13 +160,17 @@ class Session:
     journal: dict[str, Occurrence]
     signals: list[Signal] = field(default_factory=list[Signal])
     policy: Policy = field(default_factory=Policy)
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    lock: anyio.Lock = field(default_factory=partial(anyio.Lock, fast_acquire=True))
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     released: bool = False
     unchecked: Checkpoint | None = None
+    to_take: Acquire | None = None
+    requests: dict[str, Request] = field(default_factory=dict[str, Request])
 
     @classmethod
-    def of(cls, stored: Checkpoint, held: Held, shop: Workshop) -> Self:
+    def of(
+        cls, stored: Checkpoint, held: Held, shop: Workshop, *, to_take: Acquire | None = None
+    ) -> Self:
         """Return a run as it was read before its claim was taken, or after."""
         return cls(
             shop=shop,
@@ -171,6 +179,7 @@ class Session:
             journal={one.record.occurrence_id: one.record for one in stored.journal},
             signals=list(stored.signals),
             unchecked=stored,
+            to_take=to_take,
         )
 
     async def now(self) -> datetime:
@@ -184,7 +193,7 @@ class Session:
     async def commit(
         self,
         *,
-        run: Run | None = None,
+        change: Mapping[str, object] | None = None,
         occurrences: Sequence[Occurrence] = (),
         parts: Sequence[Part] = (),
         consumed: Sequence[Signal] = (),
@@ -197,21 +206,24 @@ class Session:
         """
         Write new versions of the run's records, all or nothing, under the claim.
 
-        Versions, fencing and audit positions are filled in here.
+        Versions, fencing and audit positions are filled in here, and the run is written with
+        what `change` changes in it, by name; without that or an event it stays as it is.
 
         Raises:
             StaleWriteError: Something besides the run moved on, or the release met a signal.
             Lost: Another holder has the run.
         """
         keyring = self.shop.keyring
-        head = (run or self.run).audit
+        head = self.run.audit
+        run: Run | None = None
         entries: list[AuditEntry] = []
         for event in events:
             entry, head = self.shop.ledger.entry(f"run:{self.run.run_id}", head, event)
             entries.append(entry)
-        if run is not None or events:
-            run = (run or self.run).model_copy(
+        if change is not None or events:
+            run = self.run.model_copy(
                 update={
+                    **(change or {}),
                     "version": self.run.version + 1,
                     "fencing": self.held.fencing,
                     "audit": head,
@@ -225,8 +237,12 @@ class Session:
             audit=tuple(entries),
             signals=tuple(signals),
             tasks=tuple(tasks),
-            fences=(self.held.fence(remaining=remaining),),
-            claims=(self.held.release(),) if release else (),
+            # To take the claim asks for more than to have it.
+            fences=() if self.to_take else (self.held.fence(remaining=remaining),),
+            claims=(
+                *((self.to_take,) if self.to_take else ()),
+                *((self.held.release(),) if release else ()),
+            ),
         )
         for each in parts:
             changes = each.added_to(changes)
@@ -238,6 +254,11 @@ class Session:
         if release:
             self.released = True
             self.shop.keeper.let_go(self.held)
+
+    async def take_claim(self) -> None:
+        """Take the claim with nothing else, if it was not taken yet. Raises `Lost`."""
+        if self.to_take is not None:
+            await self.commit()
 
     async def update_call(
         self,
@@ -275,6 +296,9 @@ class Session:
         return self.held.remaining(time.monotonic()) >= self.start_margin.total_seconds()
 
     async def _write(self, changes: Changes) -> None:
+        if self.to_take is not None:
+            await self._write_taking(self.to_take, changes)
+            return
         try:
             await self.shop.ledger.commit(changes)
         except StaleWriteError:
@@ -282,6 +306,20 @@ class Session:
                 self.held.lost = True
                 raise Lost from None
             raise
+
+    async def _write_taking(self, acquire: Acquire, changes: Changes) -> None:
+        began = time.monotonic()
+        try:
+            await self.shop.ledger.commit(changes)
+        except StaleWriteError:
+            self.to_take = None
+            standing = await self.shop.store.claim(self.run.run_id)
+            if standing is None or standing.fencing != acquire.fencing - 1 or standing.live:
+                raise Lost from None
+            self.to_take = acquire
+            raise
+        self.to_take = None
+        self.held = self.shop.keeper.keep(acquire, began=began)
 
     def _next_version(self, one: Occurrence) -> Occurrence:
         stored = self.journal.get(one.occurrence_id)

@@ -16,7 +16,7 @@ from itertools import pairwise, takewhile
 from typing import Final
 
 from signoff.mail.armour import without_armour
-from signoff.mail.leftovers import is_doubtful, is_wordless, says_nothing
+from signoff.mail.leftovers import is_doubtful, is_wordless, names_a_place, says_nothing
 from signoff.mail.marks import REPLY_LINE
 from signoff.mail.mime import CUT, bounded
 from signoff.mail.phrases import (
@@ -168,7 +168,12 @@ def _read(text: str, sent: SentContext, author: str) -> Reply:
     found = _trimmed(reading.authored())
     if says_nothing(found, author):
         return Reply(())
-    doubtful = reading.only_leads_on(found) or is_doubtful(found, author)
+    doubtful = (
+        reading.only_leads_on(found)
+        or is_doubtful(found, author)
+        or reading.is_set_off
+        or (reading.is_below and any(map(names_a_place, found)))
+    )
     return Reply(found, tuple(reading.left_out), doubtful=doubtful)
 
 
@@ -210,11 +215,21 @@ class _Original:
 
 
 class _Reading:
-    """One way through the lines of a reply."""
+    """
+    One way through the lines of a reply.
+
+    Attributes:
+        left_out: Unquoted lines that were taken for somebody else's.
+        is_below: Whether the first line that was written stands below something quoted.
+        is_set_off: Whether it stands below a ruler.
+    """
 
     def __init__(self, lines: Sequence[str], sent: SentContext) -> None:
         self._lines = lines
         self.left_out: list[str] = []
+        self.is_below = False
+        self.is_set_off = False
+        self._has_quoted = False
         self._leading_on: set[str] = set()
         self._original = _Original(sent.lines)
         self._addresses = tuple(
@@ -227,13 +242,12 @@ class _Reading:
         """Return the lines that the reviewer wrote, blank ones among them."""
         found: list[str] = []
         at = 0
-        has_quoted = False
         while at < len(self._lines):
             line = self._lines[at]
             if _QUOTED.match(line):
                 self._note_lead(found)
                 self._original.follow(line)
-                has_quoted = True
+                self._has_quoted = True
                 at += 1
                 continue
             end = self._attribution_end(at)
@@ -246,21 +260,29 @@ class _Reading:
             if end is not None or self._ends_reply(at):
                 self._note_lead(found)
                 break
-            if _BLANK.fullmatch(line):
-                found.append("")
-            elif _is_notice(line, above=not any(found), below=has_quoted):
-                end = self._end_of_paragraph(at)
-                self.left_out += self._lines[at : end + 1]
-                at = end
-            elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
-                at += self._is_link(at + 1)
-            elif self._links_to_us(line) or self._original.takes(line):
-                self._note_lead(found)
-                self.left_out.append(line)
-            else:
-                found.append(line)
-            at += 1
+            at = self._take(found, at)
         return found
+
+    def _take(self, found: list[str], at: int) -> int:
+        """Add a line to what was written, if the reviewer wrote it; return where to go on."""
+        line = self._lines[at]
+        if _BLANK.fullmatch(line):
+            found.append("")
+        elif _RULER.fullmatch(line):
+            self.is_set_off |= not any(found)
+        elif _is_notice(line, above=not any(found), below=self._has_quoted):
+            end = self._end_of_paragraph(at)
+            self.left_out += self._lines[at : end + 1]
+            return end + 1
+        elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
+            return at + 1 + self._is_link(at + 1)
+        elif self._links_to_us(line) or self._original.takes(line):
+            self._note_lead(found)
+            self.left_out.append(line)
+        else:
+            self.is_below |= self._has_quoted and not any(found)
+            found.append(line)
+        return at + 1
 
     def only_leads_on(self, found: Sequence[str]) -> bool:
         """Return whether each line only introduces what is quoted below it, as clients write."""
@@ -330,12 +352,18 @@ class _Reading:
         return hinted and self._is_ours(self._next(following))
 
     def _ends_reply(self, at: int) -> bool:
-        """Return whether all from here on is not the reviewer's."""
+        """
+        Return whether all from here on is not the reviewer's.
+
+        What a ruler sets off below the quoted mail was put there by a list or a server.
+        """
         line = self._lines[at].strip()
         if self._is_delimiter(line) or _SIGNATURE.fullmatch(line):
             return True
         if _RULER.fullmatch(line):
             at = self._next(at + 1)
+            if self._has_quoted and at < len(self._lines):
+                return True
         return self._is_head_of_mail(at) or self._is_fenced(line, at)
 
     def _is_fenced(self, line: str, at: int) -> bool:
@@ -453,7 +481,7 @@ def _is_added(line: str) -> bool:
     bare = line.strip(" \t*_")
     if len(bare) > _MAX_ADDED_CHARS:
         return False
-    if _RULER.fullmatch(line) or PLACEHOLDER.fullmatch(bare):
+    if PLACEHOLDER.fullmatch(bare):
         return True
     return bool(MOBILE_SIGNATURE.match(bare) and DEVICES.search(bare))
 

@@ -11,7 +11,7 @@ import re
 import struct
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any, Final, TypeAlias, TypeVar
@@ -44,7 +44,7 @@ _ASK_AGAIN_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 0.05
 """How long to wait before a statement is sent again."""
 
-_GIVE_UP: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
+_BEGIN: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {:.0f}"
 
 _NAME: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 
@@ -134,15 +134,20 @@ class Session:
     @contextmanager
     def together(self, *, patience: float) -> Generator[None]:
         """
-        Make what is run in the block one transaction, in as few round trips as may be.
+        Make what is run in the block one transaction, though this process thinks in between.
 
         Args:
             patience: After how many seconds without a statement the server gives it up, as when
                 this process was stopped in the midst of it.
         """
-        with self.connection.pipeline(), self.connection.transaction():
-            self.connection.execute(_GIVE_UP, (f"{patience * 1000:.0f}",))
+        self.connection.execute(_BEGIN.format(patience * 1000).encode())
+        try:
             yield
+        except BaseException:
+            with suppress(psycopg.Error):
+                self.connection.rollback()
+            raise
+        self.connection.commit()
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -225,7 +230,7 @@ class Server:
                 "row_factory": dict_row,
                 "prepare_threshold": 5 if self._prepare else None,
             },
-            configure=_configure,
+            configure=configure,
             min_size=1,
             max_size=self._connections,
             check=_check_rested,
@@ -330,7 +335,8 @@ def _complete(address: str) -> tuple[str, dict[str, Any]]:
     return make_conninfo("", **{**_DEFAULTS, **parts}), parts
 
 
-def _configure(connection: Connection) -> None:
+def configure(connection: Connection) -> None:
+    """Have instants read as the store wants them."""
     connection.adapters.register_loader("timestamptz", _Instant)
 
 

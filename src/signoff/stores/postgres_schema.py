@@ -79,6 +79,11 @@ def bring_up_to_date(session: Session, place: str) -> None:
             session.run(_NOTE, {"version": number})
 
 
+def is_made(session: Session) -> bool:
+    """Return whether the schema holds anything."""
+    return bool(session.all(_OCCUPANTS, {"name": session.schema}))
+
+
 def _begin(session: Session) -> None:
     if not session.all(_EXISTS, {"name": session.schema}):
         session.run(_CREATE)

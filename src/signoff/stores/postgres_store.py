@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -35,6 +35,8 @@ from signoff.ports import (
 )
 from signoff.stores import postgres_reads as reads
 from signoff.stores import postgres_work as work
+from signoff.stores.moving import Books
+from signoff.stores.postgres_moving import postgres_books
 from signoff.stores.postgres_pool import Server, Session
 from signoff.stores.postgres_schema import bring_up_to_date
 from signoff.stores.postgres_writes import Encoded, forget_commits, tell
@@ -300,6 +302,10 @@ class PostgresStore(Store, BringsNews):
     @override
     async def counts(self) -> Counts:
         return await self._call(work.counts)
+
+    def books(self, *, make: bool) -> AbstractContextManager[Books]:
+        """Lock everything, and give access to it; see `signoff.stores.moving`."""
+        return postgres_books(self._server, make=make)
 
     async def _call(self, ask: Callable[[Session], ResultT]) -> ResultT:
         if self._server.is_open and self._process != os.getpid():

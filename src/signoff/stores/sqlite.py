@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,11 @@ from signoff.stores import sqlite_reads as reads
 from signoff.stores import sqlite_work as work
 from signoff.stores.clock import SystemClock
 from signoff.stores.lease_clock import LeaseClock, machine_lease_clock
+from signoff.stores.moving import Books
 from signoff.stores.sqlite_advice import LOGGER, advise
 from signoff.stores.sqlite_file import DatabaseFile, Synchronous
 from signoff.stores.sqlite_jobs import ResultT
+from signoff.stores.sqlite_moving import sqlite_books
 from signoff.stores.sqlite_readers import Readers
 from signoff.stores.sqlite_writer import Writer
 from signoff.stores.sqlite_writes import Encoded
@@ -115,13 +118,7 @@ class SQLiteStore(Store):
             raise ConfigurationError(
                 f"the store over {self.location} is open already; make another SQLiteStore"
             )
-        file = DatabaseFile(
-            # SQLite keeps its log beside the file itself, not beside a link to it.
-            self._path.resolve(),
-            synchronous=self._synchronous,
-            busy_timeout=self._busy_timeout,
-            connection_class=self._connection_class,
-        )
+        file = self._file()
         writer = Writer(file)
         writer.start()
         try:
@@ -291,6 +288,19 @@ class SQLiteStore(Store):
     @override
     async def counts(self) -> Counts:
         return await self._read(work.counts)
+
+    def books(self, *, make: bool) -> AbstractContextManager[Books]:
+        """Lock everything, and give access to it; see `signoff.stores.moving`."""
+        return sqlite_books(self._file(), self._lease_clock, make=make)
+
+    def _file(self) -> DatabaseFile:
+        return DatabaseFile(
+            # SQLite keeps its log beside the file itself, not beside a link to it.
+            self._path.resolve(),
+            synchronous=self._synchronous,
+            busy_timeout=self._busy_timeout,
+            connection_class=self._connection_class,
+        )
 
     async def _read(self, ask: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         _, readers = self._opened()
