@@ -7,7 +7,6 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Final
 
-from signoff.mail.address import normalise_address
 from signoff.mail.answering import how_to
 from signoff.mail.blocks import ATTACHMENT
 from signoff.mail.content import page_of, title_of, wants_answer
@@ -16,6 +15,7 @@ from signoff.mail.render_html import html_of
 from signoff.mail.render_text import attachment_of, text_of
 from signoff.model.delivery import DeliveryKind
 from signoff.ports import Outgoing
+from signoff.rules.addresses import normalise_address
 
 ASKS: Final[frozenset[DeliveryKind]] = frozenset({"request"})
 """The kinds that ask for an answer; all others tell of something and want none."""
