@@ -8,6 +8,7 @@ GIL for a while, does not lose its run.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -145,6 +146,12 @@ class Keeper:
         """Return the change that takes a claim, for a commit of the caller's own."""
         return Acquire(subject=subject, holder=self.holder, fencing=after + 1, lease=self.lease)
 
+    def about_to_have(self, acquire: Acquire) -> Held:
+        """Return a claim that a commit is yet to take; not kept, and certain for no time."""
+        return Held(
+            subject=acquire.subject, holder=self.holder, fencing=acquire.fencing, until=-math.inf
+        )
+
     def keep(self, acquired: Acquire, *, began: float) -> Held:
         """
         Keep alive a claim that a commit has taken.
@@ -153,12 +160,7 @@ class Keeper:
             acquired: What was committed.
             began: The monotonic clock before that commit.
         """
-        held = Held(
-            subject=acquired.subject,
-            holder=self.holder,
-            fencing=acquired.fencing,
-            until=began + self.lease.total_seconds(),
-        )
+        held = replace(self.about_to_have(acquired), until=began + self.lease.total_seconds())
         with self._lock:
             self._held.add(held)
             if self._renewing is None:

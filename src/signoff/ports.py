@@ -558,3 +558,16 @@ class Engine(TaskSink, Protocol):
 
         `handle` raises nothing but cancellation.
         """
+
+
+@runtime_checkable
+class LeavesToOthers(Protocol):
+    """An engine that shares its tasks with other processes, and can leave to them what it has not begun."""
+
+    @abstractmethod
+    def take_no_more(self, handle: Callable[[Task], Awaitable[None]]) -> None:
+        """
+        Begin no more tasks in the `serve` that was given this `handle`; go on with what is begun.
+
+        Without such a `serve` it does nothing.
+        """

@@ -6,10 +6,11 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import anyio
@@ -27,7 +28,16 @@ from signoff.errors import (
 from signoff.flows.executor import Executor
 from signoff.model.changes import Changes, Task
 from signoff.outbox import Outbox
-from signoff.ports import BringsNews, Engine, Inbox, Incoming, Store, TakesNews, TaskSink
+from signoff.ports import (
+    BringsNews,
+    Engine,
+    Inbox,
+    Incoming,
+    LeavesToOthers,
+    Store,
+    TakesNews,
+    TaskSink,
+)
 from signoff.replies import Replies
 from signoff.rules.lifecycle import Expire
 
@@ -95,6 +105,11 @@ class Shift:
         self._at_work = 0
         self._takes_more = True
         self._idle = anyio.Event()
+        self._ending: list[Callable[[], None]] = []
+
+    def when_it_ends(self, tell: Callable[[], None]) -> None:
+        """Have somebody told when the shift takes no more."""
+        self._ending.append(tell)
 
     @asynccontextmanager
     async def work(self) -> AsyncGenerator[None]:
@@ -112,6 +127,8 @@ class Shift:
     async def end(self, *, grace: timedelta) -> None:
         """Take nothing more, and return once what is at work has ended, at the latest after `grace`."""
         self._takes_more = False
+        for tell in self._ending:
+            tell()
         self._tell_if_idle()
         with anyio.move_on_after(grace.total_seconds()):
             await self._idle.wait()
@@ -252,6 +269,8 @@ class Worker:
                 except Exception:  # noqa: BLE001 - one run's failure never stops the others
                     _log.exception("%s of %s failed", task.kind, task.subject)
 
+        if isinstance(engine, LeavesToOthers):
+            shift.when_it_ends(partial(engine.take_no_more, handle))
         async with anyio.create_task_group() as group:
             group.start_soon(self._stay_visible)
             if self._inbox is not None:

@@ -17,7 +17,7 @@ from signoff.errors import ConfigurationError, InboxError, StoreUnavailableError
 from signoff.model.changes import Task
 from signoff.model.request import Request
 from signoff.model.run import Run
-from signoff.ports import Batch, Engine
+from signoff.ports import Batch, Engine, LeavesToOthers
 from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import FaultyStore, ManualClock, MemoryMail
 
@@ -349,6 +349,28 @@ async def test_whatever_a_poll_runs_into_the_next_one_comes(
     assert health.inbox.last_success is not None
     assert "a slip in the adapter" in caplog.text
     assert "the disk is full" in caplog.text
+
+
+class Sharing(ByHand, LeavesToOthers):
+    """An engine whose tasks others can do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[Callable[[Task], Awaitable[None]]] = []
+
+    @override
+    def take_no_more(self, handle: Callable[[Task], Awaitable[None]]) -> None:
+        self.left.append(handle)
+
+
+async def test_an_engine_whose_tasks_others_can_do_is_told_when_a_block_ends() -> None:
+    """Before what runs has ended, so that nobody waits for it; which block, by its handle."""
+    engine = Sharing()
+    async with Client(MemoryStore(), engine=engine) as client:
+        async with client.serving():
+            await engine.ready.wait()
+            assert engine.left == []
+        assert engine.left == [engine.handle]
 
 
 class Refusing(ByHand):

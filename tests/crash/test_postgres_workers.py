@@ -217,7 +217,7 @@ async def test_two_workers_end_a_burst_of_decided_runs_once_each(place: Place) -
 
 @pytest.mark.timeout(150)
 async def test_what_a_killed_worker_had_is_taken_over(place: Place) -> None:
-    """By another one, because nobody sweeps here, as soon as it is taken for dead."""
+    """By another one, once the lease has run out; the job of the dead one is gone in the end."""
     async with place.client() as client:
         killed = place.worker(lease=2)
         run = await client.flows.start(Slow)

@@ -552,6 +552,30 @@ async def test_what_is_cut_off_when_serving_ends_is_handed_back(
         await again.until(lambda: len(again.ended) == 2, PATIENCE)
 
 
+async def test_a_worker_that_rests_leaves_to_others_what_it_has_not_begun(
+    store: PostgresStore, engine: ProcrastinateEngine, books: Books
+) -> None:
+    """It goes on with what it is at, and takes nothing more from them."""
+    other, work, others = ProcrastinateEngine(), Work(), Work()
+    other.meet(store._server.address, store._server.schema)
+    work.hold("run_1")
+    engine.take_no_more(work.handle)
+    async with serving(engine, work):
+        await store.commit(Changes(tasks=(a_task("run_1"),)))
+        await work.until(lambda: "run_1" in work.subjects(), PATIENCE)
+        engine.take_no_more(work.handle)
+        await until(lambda: books.all("SELECT * FROM procrastinate_workers") == [])
+        await store.commit(Changes(tasks=(a_task("run_2"),)))
+        async with serving(other, others):
+            await others.until(lambda: "run_2" in others.subjects(), PATIENCE)
+        work.let_go()
+        await work.until(lambda: work.ended == [a_task("run_1")], PATIENCE)
+
+    assert work.subjects() == ["run_1"]
+    assert others.subjects() == ["run_2"]
+    assert books.jobs() == []
+
+
 async def test_what_ends_soon_after_serving_ends_is_not_cut_off(
     store: PostgresStore, engine: ProcrastinateEngine, books: Books
 ) -> None:

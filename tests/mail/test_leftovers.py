@@ -61,6 +61,9 @@ NOTHING = [
 DOUBTFUL = [
     "Kveðjanlegast,\nAnn",
     "Bien vu,",
+    "All the wishes that there are in Lagos,\nAnn Lee",
+    "Med alle de bedste ønsker fra Aarhus\n\nAnn Lee\nAcme Ltd",
+    "Gode tider!\nDr. Ann Lee",
     "Ok ok\nAnn",
     "Fine Ann",
     "\U0001f44d",
@@ -68,6 +71,8 @@ DOUBTFUL = [
     "Acme Ltd\nAnn Lee\nhttps://acme.example/",
     "(See attached file: report.pdf)",
     "Sendt via min iPhone",
+    "Von unterwegs gesendet",
+    "ご確認のほどお願いいたします。\nAnn Lee",
     "This mail is confidential.",
     "Please consider the environment before printing this email.",
     "Acme Ltd\nAnn Lee\nwww.acme.example",
@@ -89,8 +94,15 @@ WRITTEN = [
     "It is confidential, so wait",
     "It does not show on my iPhone, and the last line is cut off at the right, so no",
     "12",
+    "It was sent too late.",
+    "The mobile layout is broken.",
     "(no) and yes",
     "Acme Ltd\nAnn Lee is asked too",
+    "Please make it a bit shorter.\nAnn",
+    "May we wait for the lawyers?\nAnn Lee",
+    "Ship 12 of them\nAnn Lee",
+    "A short one\nwith another, as Ann Lee said at the very beginning of it\nann@acme.example",
+    "Fine by me, and by all of the others who read it,\nAnn",
 ]
 
 
@@ -209,7 +221,7 @@ def test_a_place_below_the_quoted_mail_is_doubtful() -> None:
 @pytest.mark.parametrize(
     ("text", "doubtful"),
     [
-        ("第二句实在太长了\n李安", False),
+        ("第二句实在是太长了所以请你们改得短一点\n李安", False),
         ("同意\n李安", True),
         ("\u656c\u795d\uff0c\n李安李安李安李安", False),
     ],

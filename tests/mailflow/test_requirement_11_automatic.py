@@ -31,6 +31,7 @@ class Asked(Flow, name="automatic.asked"):
         return "Spring sale"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_thousand_out_of_office_replies_get_one_answer_at_the_most() -> None:

@@ -195,6 +195,20 @@ def test_a_begun_mac_is_of_nothing_yet_every_time(purpose: Purpose) -> None:
         assert begun.digest() == hmac.digest(keyring.subkey(kid, purpose), b"message", "sha256")
 
 
+def test_a_key_is_made_ready_for_macs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each purpose; who asks again gets a copy."""
+    keyring = three_keys()
+    keyring.begin_mac(3, "seal")
+    keyring.begin_mac(3, "audit")
+    monkeypatch.delattr(hmac, "new")
+
+    keyring.begin_mac(3, "seal")
+    keyring.begin_mac(3, "audit")
+
+    with pytest.raises(AttributeError):
+        keyring.begin_mac(2, "seal")
+
+
 def test_a_retired_key_begins_no_mac() -> None:
     """Nor does one that is not there."""
     with pytest.raises(KeyringError, match="^key 1 is retired, so it serves no seal$"):

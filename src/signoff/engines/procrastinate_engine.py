@@ -15,10 +15,10 @@ from signoff.engines.procrastinate_jobs import Place
 from signoff.engines.procrastinate_service import Service
 from signoff.errors import ConfigurationError
 from signoff.model.changes import Task
-from signoff.ports import Engine, TransactionalSink
+from signoff.ports import Engine, LeavesToOthers, TransactionalSink
 
 
-class ProcrastinateEngine(Engine, TransactionalSink):
+class ProcrastinateEngine(Engine, TransactionalSink, LeavesToOthers):
     """
     Runs tasks as jobs of Procrastinate, by whatever process serves.
 
@@ -33,8 +33,8 @@ class ProcrastinateEngine(Engine, TransactionalSink):
     does itself, and needs no job.
 
     **Stopping.** When serving ends no more jobs are taken, and what is running has a second to
-    end. What has not ended then is cancelled, and handed back to the others by a new job. An
-    approved call that has begun is waited for.
+    end, after the `grace` of `Client.serving`. What has not ended then is cancelled, and handed
+    back to the others by a new job. An approved call that has begun is waited for.
 
     **Event loops.** Serving takes asyncio, because Procrastinate does. A client that does not
     serve may run on trio.
@@ -64,6 +64,7 @@ class ProcrastinateEngine(Engine, TransactionalSink):
         self._at_once = at_once
         self._dead_after = dead_after
         self._given = LocalEngine()
+        self._services: dict[Callable[[Task], Awaitable[None]], Service] = {}
 
     @override
     def meet(self, address: str, schema: str) -> None:
@@ -81,6 +82,11 @@ class ProcrastinateEngine(Engine, TransactionalSink):
     def submit(self, tasks: Sequence[Task]) -> None:
         """Have jobs made of tasks by this process, if it serves; a sweep finds what it does not take."""
         self._given.submit(tasks)
+
+    @override
+    def take_no_more(self, handle: Callable[[Task], Awaitable[None]]) -> None:
+        if handle in self._services:
+            self._services[handle].rest()
 
     @override
     async def serve(
@@ -106,6 +112,7 @@ class ProcrastinateEngine(Engine, TransactionalSink):
             at_once=self._at_once,
             dead_after=self._dead_after,
         )
+        self._services[handle] = service
         async with anyio.create_task_group() as group:
             group.start_soon(service.run)
             try:
@@ -115,6 +122,7 @@ class ProcrastinateEngine(Engine, TransactionalSink):
                     beside.start_soon(self._hand_on, service, every_seconds)
                     await LocalEngine().serve(service.do, sweep=sweep, every_seconds=every_seconds)
             finally:
+                del self._services[handle]
                 service.stop()
 
     async def _hand_on(self, service: Service, every_seconds: float) -> None:

@@ -33,8 +33,11 @@ CONNECTIONS: Final = 4
 PATIENCE_SECONDS: Final = 5.0
 """How long to wait for a connection, and for what is done on it."""
 
-LOOK_SECONDS: Final = 1.0
-"""After how long a worker that was told of nothing looks for jobs."""
+RECONNECT_SECONDS: Final = 1.0
+"""How long the pool goes on with an attempt to connect; whoever waits makes it begin another."""
+
+LOOK_SECONDS: Final = 0.25
+"""After how long a worker looks for jobs: it is told of new ones, but not that one need not wait any more for another of its run."""
 
 AGAIN_SECONDS: Final = 0.5
 """How long to wait before the next worker, after one that lost its server."""
@@ -72,6 +75,7 @@ class Service:
         self._at_once = at_once
         self._dead_after = dead_after.total_seconds()
         self.opened = anyio.Event()
+        self._rest = asyncio.Event()
         self._stop = asyncio.Event()
         self._hands = cast("TaskGroup", None)
         self._cut: list[Task] = []
@@ -86,7 +90,7 @@ class Service:
             check=AsyncConnectionPool.check_connection,
             timeout=PATIENCE_SECONDS,
             # Between two attempts it would wait ever longer.
-            reconnect_timeout=LOOK_SECONDS,
+            reconnect_timeout=RECONNECT_SECONDS,
             name="signoff jobs",
             open=False,
         )
@@ -94,8 +98,13 @@ class Service:
         self._app.task(name=TASK, queue=QUEUE, pass_context=True)(self._job)
         self._jobs = self._app.job_manager
 
+    def rest(self) -> None:
+        """Take no more jobs, and go on with what is begun."""
+        self._rest.set()
+
     def stop(self) -> None:
         """Take no more jobs, and end."""
+        self._rest.set()
         self._stop.set()
 
     async def run(self) -> None:
@@ -140,18 +149,19 @@ class Service:
     # The worker.
 
     async def _employ(self) -> None:
-        """Have one worker after the other until told to stop; then dismiss the last one."""
-        stopping = asyncio.create_task(self._stop.wait())
+        """Have one worker after the other until told to rest, then none until told to stop."""
+        resting = asyncio.create_task(self._rest.wait())
         while True:
             worker = asyncio.create_task(self._work())
-            await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done():
+            await asyncio.wait({worker, resting}, return_when=asyncio.FIRST_COMPLETED)
+            if resting.done():
                 break
-            await asyncio.wait({stopping}, timeout=AGAIN_SECONDS)
+            await asyncio.wait({resting}, timeout=AGAIN_SECONDS)
         while not worker.done():
             # The first time it ends in good order, unless its server is gone.
             worker.cancel()
             await asyncio.wait({worker}, timeout=LOOSE_SECONDS + PATIENCE_SECONDS)
+        await self._stop.wait()
 
     async def _work(self) -> None:
         try:

@@ -31,7 +31,7 @@ from signoff.flows.code import (
     routed,
 )
 from signoff.flows.drafts import feedback_request
-from signoff.flows.endings import Ending, Plan, is_answered, marks
+from signoff.flows.endings import Ending, Plan, check_identity, is_answered, marks
 from signoff.flows.recorder import Recorder
 from signoff.flows.session import Blocked, Lost, Session
 from signoff.flows.told import Told, distrusted
@@ -312,7 +312,7 @@ class Drive:
         one = session.journal[occurrence_id]
         try:
             request = await session.shop.desk.load(one.request_id)
-            _check_identity(one, request, former_names=self.code.former_names)
+            check_identity(one, request, former_names=self.code.former_names)
             end = request.resolution
             if end is None:
                 return
@@ -372,18 +372,6 @@ def _is_suspension(error: BaseException | None) -> bool:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(Suspend) is not None
     return isinstance(error, Suspend)
-
-
-def _check_identity(one: Occurrence, request: Request, *, former_names: Mapping[str, str]) -> None:
-    """Raise `SealInvalidError` when a request, genuine as it may be, is not this gate's own."""
-    identity = request.identity
-    if (
-        request.run_id != one.run_id
-        or identity is None
-        or identity.occurrence_id != one.occurrence_id
-        or one.step not in {identity.gate, former_names.get(identity.gate)}
-    ):
-        raise SealInvalidError(request.request_id, "identity", run_id=one.run_id)
 
 
 def _unanswered(run_id: str, request: Request, end: Resolution) -> Exception:

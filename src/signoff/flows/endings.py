@@ -266,6 +266,18 @@ async def _renewed_call(session: Session, call: Call) -> Call:
     )
 
 
+def check_identity(one: Occurrence, request: Request, *, former_names: Mapping[str, str]) -> None:
+    """Raise `SealInvalidError` when a request, genuine as it may be, is not this gate's own."""
+    identity = request.identity
+    if (
+        request.run_id != one.run_id
+        or identity is None
+        or identity.occurrence_id != one.occurrence_id
+        or one.step not in {identity.gate, former_names.get(identity.gate)}
+    ):
+        raise SealInvalidError(request.request_id, "identity", run_id=one.run_id)
+
+
 def is_answered(request: Request) -> bool:
     """Return whether a gate can go on from its request: a person answered, or a label stands for nobody."""
     end = request.resolution

@@ -19,6 +19,7 @@ from signoff.errors import (
     SealInvalidError,
     StoreError,
 )
+from signoff.flows.answering import go_on_from_answer, is_only_answered
 from signoff.flows.attempt import Begun, Children
 from signoff.flows.beginning import NewRun, id_taken, new_flow_run
 from signoff.flows.broken import set_aside_unread
@@ -126,7 +127,11 @@ class Executor(Children):
         ours = stored.run.record.flow_name in self.names()
         if not ours and all(signal.kind != "cancel" for signal in stored.signals):
             return None
-        held = await self.shop.keeper.take_after(stored.claim, run_id)
+        keeper = self.shop.keeper
+        if is_only_answered(stored):
+            acquire = keeper.acquisition(run_id, after=stored.run.record.fencing)
+            return Session.of(stored, keeper.about_to_have(acquire), self.shop, to_take=acquire)
+        held = await keeper.take_after(stored.claim, run_id)
         return Session.of(stored, held, self.shop) if held else None
 
     async def is_suspect(self, run_id: str) -> bool:
@@ -160,14 +165,26 @@ class Executor(Children):
     async def _drive_session(self, session: Session, code: Code | None = None) -> None:
         try:
             if await self._is_whole(session):
-                await self._drive(session, code)
+                await self._take_with_answer(session)
+                if not session.released:
+                    await self._drive(session, code)
         except Lost:
             _log.info("run %s is in other hands now", session.held.subject)
         except anyio.get_cancelled_exc_class():
             await self._excuse(session)
             raise
         finally:
-            await self._abandon(session.held)
+            await self._abandon(session.held, perhaps=session.to_take is not None)
+
+    async def _take_with_answer(self, session: Session) -> None:
+        """Take the claim on a run that was answered, if that was left for now."""
+        if session.to_take is None:
+            return
+        with self.shop.keeper.alone_with(session.run.run_id) as alone:
+            if not alone:
+                session.to_take = None
+                raise Lost
+            await go_on_from_answer(session)
 
     async def _excuse(self, session: Session) -> None:
         """Record that a drive was cut off in good order, so that it is not taken for a death."""
@@ -182,9 +199,15 @@ class Executor(Children):
                 Changes(runs=(sealed_run(shop.keyring, run),), fences=(session.held.fence(),))
             )
 
-    async def _abandon(self, held: Held) -> None:
-        """Let another take over at once what was not driven to its rest, as when serving ends."""
-        if not self.shop.keeper.let_go(held):
+    async def _abandon(self, held: Held, *, perhaps: bool = False) -> None:
+        """
+        Let another take over at once what was not driven to its rest, as when serving ends.
+
+        Args:
+            held: The claim.
+            perhaps: Whether nobody here knows if it was taken at all.
+        """
+        if not (self.shop.keeper.let_go(held) or perhaps):
             return
         lapsed = Renew(
             subject=held.subject,

@@ -107,7 +107,9 @@ async def _rehydrated(session: Session, code: Code) -> Results:
     for one in sorted(finished, key=lambda each: each.finished_seq):
         if one.request_id:
             # What a gate routes is never read from the checkpoint, only from the sealed answer.
-            request = await session.shop.desk.load(one.request_id)
+            request = session.requests.get(one.request_id)
+            if request is None:
+                request = await session.shop.desk.load(one.request_id)
             result = feedback_result(request, session.shop.codec, step=one.step)
             if routed(result, router=code.graph.steps[one.step].router) != one.label:
                 raise SealInvalidError(one.occurrence_id, "label")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, cast
@@ -109,6 +110,14 @@ class Recorder:
             )
         except RecursionError as error:
             await self.failed(ending.occurrence_id, error)
+
+    async def finished_if_that_lets_others_run(self, ending: Ending) -> None:
+        """Record that an occurrence has finished, if steps follow and nothing is in the way."""
+        with suppress(RecursionError, StaleWriteError):
+            update = await finishing(self.session, self.plan, ending, running=self.running)
+            after = self.session.journal | {one.occurrence_id: one for one in update.occurrences}
+            if self._status(update, after) == "ready":
+                await self._write(update)
 
     async def renewed(self) -> None:
         """Record a retry."""

@@ -17,8 +17,9 @@ from signoff.codec import Codec
 from signoff.desk import Desk
 from signoff.errors import SealInvalidError, StaleWriteError
 from signoff.model.audit import AuditEntry
-from signoff.model.changes import Changes, Checkpoint, Sealed, Signal, Task
+from signoff.model.changes import Acquire, Changes, Checkpoint, Sealed, Signal, Task
 from signoff.model.policy import Policy
+from signoff.model.request import Request
 from signoff.model.run import BlockedReason, Occurrence, Run
 from signoff.ports import Store
 from signoff.records import encode
@@ -149,6 +150,8 @@ class Session:
         failures: What its occurrences raised in this process.
         released: Whether the claim was given back.
         unchecked: What was read, if it is to be compared with its MACs.
+        to_take: The claim that is taken with the next commit, if it is not held yet.
+        requests: Answered requests whose seals were verified, by id.
     """
 
     shop: Workshop
@@ -161,9 +164,13 @@ class Session:
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     released: bool = False
     unchecked: Checkpoint | None = None
+    to_take: Acquire | None = None
+    requests: dict[str, Request] = field(default_factory=dict[str, Request])
 
     @classmethod
-    def of(cls, stored: Checkpoint, held: Held, shop: Workshop) -> Self:
+    def of(
+        cls, stored: Checkpoint, held: Held, shop: Workshop, *, to_take: Acquire | None = None
+    ) -> Self:
         """Return a run as it was read before its claim was taken, or after."""
         return cls(
             shop=shop,
@@ -172,6 +179,7 @@ class Session:
             journal={one.record.occurrence_id: one.record for one in stored.journal},
             signals=list(stored.signals),
             unchecked=stored,
+            to_take=to_take,
         )
 
     async def now(self) -> datetime:
@@ -229,8 +237,12 @@ class Session:
             audit=tuple(entries),
             signals=tuple(signals),
             tasks=tuple(tasks),
-            fences=(self.held.fence(remaining=remaining),),
-            claims=(self.held.release(),) if release else (),
+            # To take the claim asks for more than to have it.
+            fences=() if self.to_take else (self.held.fence(remaining=remaining),),
+            claims=(
+                *((self.to_take,) if self.to_take else ()),
+                *((self.held.release(),) if release else ()),
+            ),
         )
         for each in parts:
             changes = each.added_to(changes)
@@ -242,6 +254,11 @@ class Session:
         if release:
             self.released = True
             self.shop.keeper.let_go(self.held)
+
+    async def take_claim(self) -> None:
+        """Take the claim with nothing else, if it was not taken yet. Raises `Lost`."""
+        if self.to_take is not None:
+            await self.commit()
 
     async def update_call(
         self,
@@ -279,6 +296,9 @@ class Session:
         return self.held.remaining(time.monotonic()) >= self.start_margin.total_seconds()
 
     async def _write(self, changes: Changes) -> None:
+        if self.to_take is not None:
+            await self._write_taking(self.to_take, changes)
+            return
         try:
             await self.shop.ledger.commit(changes)
         except StaleWriteError:
@@ -286,6 +306,20 @@ class Session:
                 self.held.lost = True
                 raise Lost from None
             raise
+
+    async def _write_taking(self, acquire: Acquire, changes: Changes) -> None:
+        began = time.monotonic()
+        try:
+            await self.shop.ledger.commit(changes)
+        except StaleWriteError:
+            self.to_take = None
+            standing = await self.shop.store.claim(self.run.run_id)
+            if standing is None or standing.fencing != acquire.fencing - 1 or standing.live:
+                raise Lost from None
+            self.to_take = acquire
+            raise
+        self.to_take = None
+        self.held = self.shop.keeper.keep(acquire, began=began)
 
     def _next_version(self, one: Occurrence) -> Occurrence:
         stored = self.journal.get(one.occurrence_id)

@@ -9,7 +9,7 @@ CLOSING: Final = re.compile(
     r"""(?:with\ )?(?:(?:my|our)\ )?(?:very\ )?(?:best|kind|kindest|warm|warmest|many)?\ ?(?:personal\ )?
           (?:regards|rgds|rgs)
       | (?:all\ (?:the|my)\ |very\ )?best(?:\ wishes)? | (?:kind|warm|good)\ wishes | warmly | br | kr
-      | cheers | sincerely(?:\ yours)? | yours(?:\ (?:sincerely|faithfully|truly|ever))? | respectfully(?:\ yours)?
+      | cheers | (?:all\ )?good\ wishes | sincerely(?:\ yours)? | yours(?:\ (?:sincerely|faithfully|truly|ever))? | respectfully(?:\ yours)?
       | take\ care | (?:talk|speak|see\ you|talk\ to\ you)\ soon | xo(?:xo)* | x{2,4} | ttyl | love | cordially
       | (?:have|enjoy|wishing\ you)\ an?\ (?:\w+\ )?(?:day|evening|weekend|week|one)(?:\ ahead)?
       | looking\ forward\ to\ (?:hearing\ from\ you|your\ reply)
@@ -18,12 +18,12 @@ CLOSING: Final = re.compile(
       | (?:ihre?|eure?|deine?) | [mlvhs]\.?f?\.?g\.? | hochachtungsvoll | bis\ (?:bald|dann|später) | servus | tschüss?
       | (?:einen\ )?(?:schöne[ns]?|angenehme[ns]?)\ (?:tag|abend|wochenende|woche|restwoche|feierabend)(?:\ noch)?
       | (?:bien\ )?cordialement | cdlt | cdt | (?:bien\ )?à\ (?:vous|toi) | à\ (?:bientôt|plus|demain) | amicalement
-      | (?:très\ |bien\ )?(?:sincère|respectueuse)ment | bises | bisous | salutations(?:\ distinguées)?
+      | (?:très\ |bien\ )?(?:sincère|respectueuse)ment | (?:bonne|belle|excellente)\ fin\ de\ (?:journée|semaine) | bises | bisous | salutations(?:\ distinguées)?
       | (?:mes\ |nos\ )?(?:sincères|meilleures|cordiales|respectueuses)\ salutations
       | .{0,50}l['\u2019]expression\ de\ (?:mes|nos)\ .{3,60}
       | (?:bonne|belle|excellente)\ (?:journée|soirée|semaine|fin\ de\ semaine|réception)(?:\ à\ (?:vous|toi|tous))? | bon\ week-?end
       | (?:un\ |mis\ )?(?:cordial(?:es)?\ |afectuoso\ )?salud(?:o|os|ines)(?:\ cordial(?:es)?)? | (?:muy\ )?atentamente | atte | att
-      | quedo\ a\ la\ espera(?:\ de\ .{3,40})? | quedo\ a\ su\ disposición | (?:un\ )?(?:fuerte\ )?abrazos? | besos
+      | quedo\ a\ la\ espera(?:\ de\ .{3,40})? | quedo\ a\ su\ disposición | (?:un\ )?(?:fuerte\ )?abrazos?(?:\ fuerte)? | besos
       | (?:que\ tengas?\ )?(?:un\ )?buen(?:as?)?\ (?:día|tarde|fin\ de\ semana)
       | (?:un\ |i\ )?(?:(?:cordiali|distinti|migliori|cari|caro|cordiale|tanti)\ )?salut[io] | cordialmente | cordialità
       | buon[ao]?\ (?:giornata|serata|lavoro|weekend|fine\ settimana) | a\ presto | ciao | un\ abbraccio | in\ fede
@@ -31,30 +31,30 @@ CLOSING: Final = re.compile(
       | (?:um\ )?(?:grande\ |forte\ )?abraços? | abs | (?:um\ )?beij(?:o|os|inhos) | respeitosamente | cordiais\ saudações | saudações
       | bom\ (?:dia|fim\ de\ semana|trabalho) | até\ (?:breve|logo|já)
       | (?:met\ )?(?:vriendelijke?|hartelijke?|lieve|warme)?\ ?gro(?:et|eten|etjes|ete) | mvg | hgr | gr | fijn(?:e)?\ (?:dag|weekend|avond)
-      | z\ (?:wyrazami\ szacunku|poważaniem) | pozdrawiam(?:\ serdecznie)? | (?:serdeczne\ |z\ )?pozdrowienia(?:mi)? | miłego\ (?:dnia|weekendu)
-      | (?:med\ )?(?:vänliga?|bästa|varma|hjärtliga)?\ ?hälsning(?:ar)? | mvh | vh | ha\ en\ (?:bra|trevlig|god)\ .{2,15}
+      | z\ (?:wyrazami\ szacunku|poważaniem) | (?:serdecznie\ )?pozdrawiam(?:\ serdecznie)? | (?:serdeczne\ |z\ )?pozdrowienia(?:mi)? | miłego\ (?:dnia|weekendu)
+      | (?:med\ )?(?:vänliga?|bästa|varma|hjärtliga)?\ ?hälsning(?:ar)? | allt\ gott | mvh | vh | ha\ en\ (?:bra|trevlig|god)\ .{2,15}
       | (?:med\ )?(?:ve(?:nn|n)lig|bedste|kærlig|beste|god)?\ ?hils(?:en|ner|ener|ninger) | (?:de\ )?bedste\ hilsner | hav\ en\ god\ .{2,15}
-      | (?:ystävällisin\ |parhain\ |terveisin\ )?terveisin | terkuin | terv(?:eisin)? | t | yt | hyvää\ (?:päivän\ jatkoa|viikonloppua)
-      | (?:s|se)\ (?:přátelským\ |srdečným\ )?pozdrav(?:em|om) | s\ úct(?:ou|ou) | (?:hezk|pěkn|krásn|pekn|príjemn)[ýé]\ (?:den|deň|zbytek\ dne|víkend) | mějte\ se\ hezky
-      | üdvözlettel | üdv(?:özlet)? | tisztelettel | (?:szép|további\ szép)\ napot
+      | (?:\w+in\ |ystävällisin\ |parhain\ |terveisin\ )?terveisin | terkuin | terv(?:eisin)? | t | yt | hyvää\ (?:päivän\ jatkoa|viikonloppua)
+      | (?:s|se)\ (?:přátelským\ |srdečným\ )?pozdrav(?:em|om) | s\ úct(?:ou|ou) | (?:hezk|pěkn|krásn|pekn|príjemn)[ýé]\ (?:den|deň|zbytek\ dne|víkend) | hezký\ .{2,15}(?:týdne|dne) | mějte\ se\ hezky
+      | üdvözlettel | üdv(?:özlet)? | tisztelettel | szép\ (?:hetet|hétvégét) | (?:szép|további\ szép)\ napot
       | cu\ (?:stimă|respect|drag) | (?:o\ )?zi\ (?:bună|frumoasă) | toate\ cele\ bune
-      | с\ (?:наилучшими\ пожеланиями|уважением|уважение|поштовање|почит) | всего\ (?:доброго|хорошего) | хорошего\ дня | до\ связи
-      | з\ (?:повагою|найкращими\ побажаннями) | гарного\ дня | поздрави | срдачан\ поздрав | поздрав | құрметпен | з\ павагай | хүндэтгэсэн
-      | (?:srdačan|lijep|lep|topel|s)?\ ?(?:pozdrav|poštovanjem|spoštovanjem|štovanjem) | lp | lijepi?\ pozdravi? | lep\ (?:pozdrav|dan)
-      | με\ (?:εκτίμηση|φιλικούς\ χαιρετισμούς|τιμή) | φιλικά | χαιρετισμούς
+      | с\ (?:наилучшими\ пожеланиями|уважением|уважение|поштовање|почит) | всего\ (?:доброго|хорошего) | хорошего\ (?:вам\ )?дня | до\ связи
+      | з\ (?:повагою|найкращими\ побажаннями) | гарного\ дня | (?:сърдечни\ )?поздрави | срдачно | щиро\ ваш[аі]? | срдачан\ поздрав | поздрав | құрметпен | з\ павагай | хүндэтгэсэн
+      | (?:srdačan|lijep|lep|topel|s)?\ ?(?:pozdrav|poštovanjem|spoštovanjem|štovanjem) | lp | puno\ pozdrava | lijepi?\ pozdravi? | lep\ (?:pozdrav|dan)
+      | με\ (?:εκτίμηση|φιλικούς\ χαιρετισμούς|τιμή) | φιλικά | καλή\ (?:συνέχεια|ημέρα) | χαιρετισμούς
       | say(?:g|ğ)ılarım(?:la|ızla) | iyi\ (?:çalışmalar|günler|akşamlar) | selamlar | sevgiler | kolay\ gelsin | hörmətlə
       | lugupidamisega | parimate\ soovidega | ar\ cieņu | pagarbiai | geros\ dienos | su\ pagarba | jauku\ dienu
       | (?:með\ )?(?:bestu\ )?kveðj(?:a|u|ur)(?:\ bestu)? | bestu\ kveðjur | le\ (?:gach\ dea-ghuí|meas) | cofion(?:\ .{3,15})? | yn\ gywir
       | (?:ben\ )?cordialment | (?:moltes\ |cordials\ )?salutacions(?:\ cordials)? | salutacións | saúdos | un\ saúdo | atentament | agur(?:\ bero\ bat)? | ongi\ izan
       | me\ (?:respekt|nderime) | përshëndetje | tislijiet | wako(?:\ .{3,15})? | (?:lubos\ na\ )?gumagalang | (?:vriendelike\ )?groete
-      | salam(?:\ hangat|\ hormat)? | hormat\ (?:kami|saya) | yang\ benar | trân\ trọng | thân(?:\ (?:mến|ái))? | kính\ (?:thư|chào)
-      | (?:מ)?בברכה(?:\ .{2,12})? | בכבוד\ רב | תודה\ ובברכה | יום\ טוב | כל\ טוב
+      | salam(?:\ hangat|\ hormat)? | hormat\ (?:kami|saya) | yang\ benar | trân\ trọng | chúc\ .{2,25} | thân(?:\ (?:mến|ái))? | kính\ (?:thư|chào)
+      | (?:מ)?בברכה(?:\ .{2,12})? | בכבוד\ רב | תודה\ ובברכה | יום\ טוב | המשך\ .{2,15} | כל\ טוב
       | (?:مع\ )?(?:أطيب\ |خالص\ |فائق\ )?(?:التحيات|التحية|تحياتي|الاحترام|التقدير)(?:\ .{2,15})? | مع\ .{3,30} | وتفضلوا\ .{3,40}
       | (?:با|ضمن)\ (?:احترام|تشکر|سپاس)(?:\ .{2,15})? | ارادتمند | نیازمند | والسلام | آپ\ کا | مخلص
       | सादर | भवदीय | शुभकामनाओं\ सहित | ধন্যবাদান্তে | শুভেচ্ছান্তে | இப்படிக்கு | அன்புடன்
-      | ขอแสดงความนับถือ | ด้วยความเคารพ | ขอบคุณ(?:ครับ|ค่ะ|คะ)? | პატივისცემით | საუკეთესო\ სურვილებით | հարգանքով
-      | 敬具 | 以上 | (?:以上[\u3001\uff0c]?)?(?:どうぞ|何卒)?(?:宜しく|よろしく)(?:お願い(?:します|致します|いたします|申し上げます))? | (?:草々|早々)
-      | 此致(?:敬礼)? | 敬礼 | 敬禮 | 祝好 | 顺颂.{2} | 順頌.{2} | 祝(?:您|你)?(?:工作顺利|生活愉快|一切顺利|工作順利|一切順利|商祺) | 敬上 | 敬祝.{0,6} | 敬頌.{0,4} | 드림 | .{2,4}\ (?:드림|올림) | 안녕히\ 계세요 | 수고하세요""",  # noqa: RUF001 - letters of other scripts
+      | ด้วยความนับถือ | ขอแสดงความนับถือ | ด้วยความเคารพ | ขอบคุณ(?:ครับ|ค่ะ|คะ)? | პატივისცემით | საუკეთესო\ სურვილებით | հարգանքով
+      | 敬具 | 取り急ぎ.{0,10}(?:まで|ます) | 以上 | (?:以上[\u3001\uff0c]?)?(?:どうぞ|何卒)?(?:宜しく|よろしく)(?:お願い(?:します|致します|いたします|申し上げます))? | (?:草々|早々)
+      | 此致(?:敬礼)? | 敬礼 | 敬禮 | 祝好 | 顺颂.{2} | 順頌.{2} | 祝(?:您|你)?(?:工作顺利|生活愉快|一切顺利|工作順利|一切順利|商祺) | 敬上 | 敬祝.{0,6} | 敬頌.{0,4} | 드림 | .{2,4}\ (?:드림|올림) | 안녕히\ 계세요 | 좋은\ 하루\ (?:되세요|보내세요) | 수고하세요""",  # noqa: RUF001 - letters of other scripts
     re.VERBOSE | re.IGNORECASE,
 )
 """What stands between a text and a name, on a line of its own: above it, there is the text."""
@@ -111,7 +111,7 @@ NOTICE: Final = re.compile(
       | my\ working\ hours\ may | i\ work\ flexibl[ey] | (?:book|schedule)\ (?:a\ (?:meeting|call)|time)\ with\ me | book\ a\ meeting:
       | (?:digitally|electronically)\ signed | sender\ notified\ by | delivered\ by\ .{2,40}\bgateway | encrypted\ (?:with|by)\ \w+
       | (?:please\ )?excuse\ (?:any\ )?(?:typos|brevity|errors) | forgive\ (?:any\ )?(?:typos|brevity) | typed\ with\ thumbs | secured\ with\ \w+
-      | (?:avast|avg|mcafee|eset|mimecast|mailscanner|kaspersky|norton|sophos|bitdefender|dr\.web|clamav|f-secure|trend\ ?micro|proofpoint|barracuda)\b.{0,80}(?:virus|scan|check|security|software|anti|\.com|\.ru)
+      | проверено\ антивирусом\b | (?:\w+\ ){0,3}(?:avast|avg|mcafee|eset|mimecast|mailscanner|kaspersky|norton|sophos|bitdefender|dr\.web|clamav|f-secure|trend\ ?micro|proofpoint|barracuda)\b.{0,80}(?:virus|scan|check|security|software|anti|scann|\.com|\.ru|\.$)
       | (?:virus|вирус|wirus|scanned|checked|проверено|vérifi|geprüft|comprobad)\w*\b.{0,80}\b(?:avast|avg|mcafee|eset|mimecast|mailscanner|kaspersky|norton|sophos|bitdefender|dr\.web|clamav|f-secure)
       | (?:virus-free|virenfrei|sans\ virus|libre\ de\ virus|privo\ di\ virus|bez\ wirusów|wolny\ od\ wirusów|без\ вирусов|virusvrij|virusfri|sem\ vírus|livre\ de\ vírus)
       | (?:reply|write\ your\ reply|type\ your\ reply|please\ reply|respond)\b.{0,12}\babove\ this\ line | oberhalb\ dieser\ (?:zeile|linie)
@@ -129,3 +129,12 @@ LEGAL: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """What disclaimers speak of in other words than `DISCLAIMER` knows."""
+
+SENT: Final = re.compile(
+    r"""\b(?:sent|gesendet|geschickt|versendet|verschickt|envoyée?|enviad[oa]|enviat|inviat[oa]|spedit[oa]|verzonden|verstuurd
+      |wysłan[eoay]|skickat|sänt|sendt|lähetetty|odesláno|posláno|odoslan[éo]|küldve|trimis|poslano|poslato|saadetud|išsiųsta
+      |sūtīts|nosūtīts|dikirim|gönderildi|gửi|отправлено|отослано|послано|надіслано|відправлено|изпратено|послато
+      |στάλθηκε|εστάλη|נשלח|أرسلت?|إرسال|ارسال)\b | 送信 | 发自 | 發自 | 发送 | 傳送 | 寄出 | 보냄 | 보냈 | भेजा | ส่งจาก""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What a line speaks of that a phone puts below every mail."""

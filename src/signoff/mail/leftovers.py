@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Final
 
-from signoff.mail.formulas import CLOSING, GREETING, LEGAL, NOTICE, THANKS
+from signoff.mail.formulas import CLOSING, GREETING, LEGAL, NOTICE, SENT, THANKS
 from signoff.mail.phrases import BANNER, DEVICES, DISCLAIMER, ITSELF
 
 _SLASH: Final = re.compile(r"[/|]")
@@ -33,6 +33,10 @@ _CONTACT: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _ADDRESS: Final = re.compile(r"[^\s@]@[^\s@]+\.\w")
+_ASKS_OR_COUNTS: Final = re.compile(r"[?;\uff1f\d]")
+_PLACE: Final = re.compile(
+    r"\s(?:from|aus|vom|von|uit|fra|från|dari|desde|depuis|da|dal|de|z|ze|из|з|от|din|iz)\s\S+(?:\s\S+)?"
+)
 _PARENTHESIS: Final = re.compile(r"\([^()]*\)")
 _LINK: Final = re.compile(r"<?(?:https?://|www\.)\S+>?", re.IGNORECASE)
 # Letters and symbols that show nothing: fillers, a blank of Braille, the place of an object.
@@ -41,7 +45,9 @@ _EMPTY_SHAPES: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800\ufffc\ufffd")
 _MAX_TITLES: Final = 2
 _FEW_WORDS: Final = 4
 _FEW_SIGNS: Final = 6
-_SHORT: Final = 40
+_CLOSING_WORDS: Final = 8
+_CLOSING_SIGNS: Final = 16
+_SHORT: Final = 50
 _SENTENCE: Final = 60
 _MAX_ADDED_CHARS: Final = 60
 
@@ -55,7 +61,7 @@ def says_nothing(lines: Sequence[str], author: str) -> bool:
         author: The name of whoever wrote it; empty if it is not known.
     """
     said = _without_greeting(lines)
-    return not said or _begins_as_signature(said, author) or all(map(_is_notice, said))
+    return not said or _begins_as_signature(said, author) or _are_notices(said)
 
 
 def is_doubtful(lines: Sequence[str], author: str) -> bool:
@@ -68,39 +74,64 @@ def is_doubtful(lines: Sequence[str], author: str) -> bool:
     if not said:
         return False
     named = _words(author)
-    return _is_about_nothing(said) or (
-        _is_short(said[0]) and (_is_card(said, named) or _is_like_a_formula(said, named))
-    )
+    return _is_about_nothing(said) or _is_card(said, named) or _is_like_a_formula(said, named)
 
 
-def _is_short(line: str) -> bool:
+def _is_short(line: str, *, words: int = _FEW_WORDS, signs: int = _FEW_SIGNS) -> bool:
     """Return whether a line is a few words; where none are parted, a few characters."""
-    if len(line) > _SHORT or len(_words(line)) > _FEW_WORDS:
+    if len(line) > _SHORT or len(_words(line)) > words:
         return False
-    return sum(unicodedata.east_asian_width(char) in "WF" for char in line) <= _FEW_SIGNS
+    return sum(unicodedata.east_asian_width(char) in "WF" for char in line) <= signs
+
+
+def _may_close(line: str) -> bool:
+    """Return whether a line is as short as closings are; five words and a full stop are more."""
+    if _ASKS_OR_COUNTS.search(line):
+        return False
+    if not line.endswith(".") and _is_short(line, words=_CLOSING_WORDS, signs=_CLOSING_SIGNS):
+        return True
+    return _is_short(line, signs=_CLOSING_SIGNS)
 
 
 def _is_about_nothing(said: Sequence[str]) -> bool:
     """Return whether lines hold only pictures, remarks, links, notices, or the name of a device."""
     if not any(map(_WORD.search, said)) or all(map(_PARENTHESIS.fullmatch, said)):
         return True
-    if len(said) == 1 and len(said[0]) <= _MAX_ADDED_CHARS and DEVICES.search(said[0]):
+    if len(said) == 1 and _may_be_added(said[0]):
         return True
     return all(map(_leads_elsewhere, said))
+
+
+def _may_be_added(line: str) -> bool:
+    """Return whether a line speaks of sending or of a device, and ends as no sentence does."""
+    ends = line.endswith((".", "!", "?", "\uff1f", "\u3002"))
+    return (
+        len(line) <= _MAX_ADDED_CHARS
+        and not ends
+        and bool(DEVICES.search(line) or SENT.search(line))
+    )
 
 
 def _is_like_a_formula(said: Sequence[str], named: Sequence[str]) -> bool:
     """Return whether a few words end in a comma, or in the author's name, there or below."""
     first, *below = said
-    if first.rstrip(" *_").endswith(_COMMA):
+    if first.rstrip(" *_").endswith(_COMMA) and _may_close(first):
         return not below or _is_short(below[0])
-    above_name = bool(below) and _is_of_name(_words(below[0]), named)
-    return above_name or bool(set(_words(first)[-1:]) & set(named))
+    if below and _is_signed(below[0], named) and _may_close(first):
+        return True
+    return _is_short(first) and bool(set(_words(first)[-1:]) & set(named))
+
+
+def _is_signed(line: str, named: Sequence[str]) -> bool:
+    """Return whether a line is the author's name, or little more."""
+    return _is_of_name(_words(line), named) or (_is_short(line) and _shares_a_word(line, named))
 
 
 def _is_card(said: Sequence[str], named: Sequence[str]) -> bool:
     """Return whether short lines hold the author's name and a way to reach them."""
-    if any(len(line) > _SHORT for line in said) or not any(_shares_a_word(x, named) for x in said):
+    if not _is_short(said[0]) or any(len(line) > _SHORT for line in said):
+        return False
+    if not any(_shares_a_word(line, named) for line in said):
         return False
     return any(map(_CONTACT.search, said)) or any(map(_LINK.search, said))
 
@@ -138,6 +169,12 @@ def _is_preamble(line: str) -> bool:
     return len(_words(whom)) <= (_FEW_WORDS if ends else 1) and not any(c in within for c in _COMMA)
 
 
+def _are_notices(said: Sequence[str]) -> bool:
+    """Return whether all lines are notices, or links within them."""
+    notices = [line for line in said if not _LINK.fullmatch(line)]
+    return bool(notices) and all(map(_is_notice, notices))
+
+
 def _is_notice(line: str) -> bool:
     """Return whether a line stands below every mail of somebody, or a server put it there."""
     if is_wordless(line) or _IN_BRACKETS.fullmatch(line) or _CONTACT.fullmatch(line):
@@ -173,7 +210,7 @@ def _begins_as_signature(said: Sequence[str], author: str) -> bool:
 
 
 def _is_closing(text: str) -> bool:
-    parts = [part.strip(_AROUND) for part in _SLASH.split(text)]
+    parts = [_PLACE.sub("", part.strip(_AROUND)) for part in _SLASH.split(text)]
     if all(CLOSING.fullmatch(part) for part in parts):
         return True
     pieces = [piece.strip(_AROUND) for piece in _AND.split(text)]

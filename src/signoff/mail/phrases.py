@@ -71,7 +71,7 @@ MOBILE_SIGNATURE: Final = re.compile(
       | wysłan[eoy]\ (?:z|za)\b | pobierz\ (?:aplikację\ )?outlook\b
       | skickat\ från\b | skickades\ från\b | hämta\ outlook\b
       | sendt\ (?:fra|med)\b | hent\ outlook\b | lähetetty\b | odesláno\ z\b
-      | отправлено\b | надіслано\b | изпратено\b | yahoo\ mail:
+      | отправлено\b | відправлено\b | надіслано\b | εστάλη\ από\b | изпратено\b | yahoo\ mail:
       | تم\ الإرسال\b | נשלח\ מ | dikirim\ dari\b | posla(?:no|to)\ (?:z|s|sa|iz)\b | στάλθηκε\ από\b | saadetud\b
       | sūtīts\ no\b | išsiųsta\ iš\b | enviat\ des\b | provenance\s?:\ courrier\b | trimis\ de\b | (?:el)?küldve\b
       | 从.{0,12}发送 | sent\ by\ my\b
@@ -87,7 +87,8 @@ DEVICES: Final = re.compile(
     r"""iphon|ipad|ipod|ios|android|outlook|galaxy|samsung|huawei|xiaomi|redmi|oppo|pixel|nokia
       | blackberry|windows|phone|mobile|mobil|handy|smartphone|tablet|móvil|celular|cellulare
       | telefon|téléphone|puhelin|mail|gmail|yahoo|proton|aol|hotmail|thunderbird|app\b
-      | телефон|手机|手機""",
+      | телефон|мобил|мобіл|手机|手機|携帯|スマホ|휴대폰|스마트폰|ponsel|điện\ thoại|κινητ|גלקסי|טלפון|נייד|هاتف|جوال
+      | موبايل|मोबाइल|मोबाईल|फ़ोन|มือถือ|โทรศัพท์|mobitel|kännyk|matkapuhel|mobiil|tālru|cep\ tel|móbil|gsm|moto""",
     re.VERBOSE | re.IGNORECASE,
 )
 """What such a line names: without one of these it is somebody's sentence."""

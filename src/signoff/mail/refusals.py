@@ -73,7 +73,7 @@ ADVICE: Final[dict[Refusal, Advice]] = {
     ),
     "doubtful": Advice(
         "Its text may be a greeting or a signature, which your mail app writes by itself.",
-        "Please answer again with a whole sentence on the first line. "
+        "Please answer again with a whole sentence, with a full stop, on the first line. "
         "Your text was kept as a comment.",
     ),
     "ambiguous": Advice(

@@ -260,24 +260,29 @@ class _Reading:
             if end is not None or self._ends_reply(at):
                 self._note_lead(found)
                 break
-            if _BLANK.fullmatch(line):
-                found.append("")
-            elif _is_notice(line, above=not any(found), below=self._has_quoted):
-                end = self._end_of_paragraph(at)
-                self.left_out += self._lines[at : end + 1]
-                at = end
-            elif _RULER.fullmatch(line):
-                self.is_set_off |= not any(found)
-            elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
-                at += self._is_link(at + 1)
-            elif self._links_to_us(line) or self._original.takes(line):
-                self._note_lead(found)
-                self.left_out.append(line)
-            else:
-                self.is_below |= self._has_quoted and not any(found)
-                found.append(line)
-            at += 1
+            at = self._take(found, at)
         return found
+
+    def _take(self, found: list[str], at: int) -> int:
+        """Add a line to what was written, if the reviewer wrote it; return where to go on."""
+        line = self._lines[at]
+        if _BLANK.fullmatch(line):
+            found.append("")
+        elif _RULER.fullmatch(line):
+            self.is_set_off |= not any(found)
+        elif _is_notice(line, above=not any(found), below=self._has_quoted):
+            end = self._end_of_paragraph(at)
+            self.left_out += self._lines[at : end + 1]
+            return end + 1
+        elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
+            return at + 1 + self._is_link(at + 1)
+        elif self._links_to_us(line) or self._original.takes(line):
+            self._note_lead(found)
+            self.left_out.append(line)
+        else:
+            self.is_below |= self._has_quoted and not any(found)
+            found.append(line)
+        return at + 1
 
     def only_leads_on(self, found: Sequence[str]) -> bool:
         """Return whether each line only introduces what is quoted below it, as clients write."""

@@ -16,6 +16,7 @@ from signoff.testing.crashing import crash_everywhere
 from signoff.testing.faulty import FaultyStore
 from signoff.testing.mail import MemoryMail
 from signoff.testing.reviewers import Reviewer
+from signoff.testing.simulating import simulate
 
 if TYPE_CHECKING:
     from signoff.testing.engine_contract import EngineContract
@@ -37,6 +38,7 @@ __all__ = [
     "TestingClient",
     "client",
     "crash_everywhere",
+    "simulate",
 ]
 
 _CONTRACTS = {

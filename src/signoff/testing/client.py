@@ -149,24 +149,8 @@ class TestingClient(Client):
 
     async def _give(self, due: _Due) -> None:
         self._given.add(due.key)
-        answer, request_id, reviewer = due.answer, due.request.request_id, due.reviewer.address
         try:
-            if answer.verb == "approve":
-                await self.hitl.approve(
-                    request_id=request_id,
-                    reason=answer.text,
-                    payload=answer.payload,
-                    reviewer=reviewer,
-                )
-            elif answer.verb == "reject":
-                await self.hitl.reject(request_id=request_id, reason=answer.text, reviewer=reviewer)
-            else:
-                await self.hitl.respond(
-                    request_id=request_id,
-                    outcome=answer.label,
-                    feedback=answer.text,
-                    reviewer=reviewer,
-                )
+            await give(self, due.request, due.reviewer, due.answer)
         except DecisionError as error:
             self.refused.append(error)
 
@@ -200,6 +184,23 @@ class TestingClient(Client):
         )
         detail = f"{why}: {asked}" if asked else f"{why} {run.blocked_detail}".strip()
         return Hang(run.run_id, pending=[one.request_id for one in requests], detail=detail)
+
+
+async def give(
+    through: Client, request: Request, reviewer: Reviewer, answer: ScriptedAnswer
+) -> None:
+    """Give a scripted answer through a client. Raises `DecisionError`."""
+    hitl, request_id, who = through.hitl, request.request_id, reviewer.address
+    if answer.verb == "approve":
+        await hitl.approve(
+            request_id=request_id, reason=answer.text, payload=answer.payload, reviewer=who
+        )
+    elif answer.verb == "reject":
+        await hitl.reject(request_id=request_id, reason=answer.text, reviewer=who)
+    else:
+        await hitl.respond(
+            request_id=request_id, outcome=answer.label, feedback=answer.text, reviewer=who
+        )
 
 
 def client(

@@ -130,8 +130,6 @@ async def read_books(
 ) -> Books:
     """Return what a store tells at the end of a scenario, next to what happened."""
     runs, requests = await _all_runs(store), await _all_requests(store)
-    faults = [await _fault(store, f"run:{run.run_id}", run.audit) for run in runs]
-    faults += [await _fault(store, f"request:{one.request_id}", one.audit) for one in requests]
     asked = (one for one in requests if one.kind != "in_doubt")
     return Books(
         effects=Counter(one if isinstance(one, str) else repr(one) for one in effects),
@@ -139,10 +137,23 @@ async def read_books(
         questions=Counter(f"{one.flow_name} {one.message!r}" for one in asked),
         pending=sum(one.status == "pending" for one in requests),
         returned=returned,
-        faults=tuple(filter(None, faults)),
+        faults=tuple(await _faults(store, runs, requests)),
         twice=tuple([one async for one in _decided_twice(store, requests)]),
         gone=tuple([one async for one in _gone(store, acknowledged)]),
     )
+
+
+async def wrong_in(store: Store) -> list[str]:
+    """Return what is wrong in a store at any moment, whatever is under way."""
+    runs, requests = await _all_runs(store), await _all_requests(store)
+    twice = [one async for one in _decided_twice(store, requests)]
+    return [*await _faults(store, runs, requests), *twice]
+
+
+async def _faults(store: Store, runs: Iterable[Run], requests: Iterable[Request]) -> list[str]:
+    faults = [await _fault(store, f"run:{run.run_id}", run.audit) for run in runs]
+    faults += [await _fault(store, f"request:{one.request_id}", one.audit) for one in requests]
+    return [fault for fault in faults if fault]
 
 
 async def _all_runs(store: Store) -> list[Run]:

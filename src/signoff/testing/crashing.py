@@ -234,7 +234,7 @@ class _Stage:
 
     def _opener(self, folder: Path) -> Callable[[], Store]:
         if self.store is None:
-            kept = _InMemory().store
+            kept = in_memory()
             return lambda: kept
         make = self.store
         return lambda: make(folder)
@@ -279,7 +279,7 @@ class _Play:
         """Play it in a process that dies; say whether it came that far."""
         store = self._process(crash)
         try:
-            with _quiet():
+            with quiet():
                 async with self._client(store) as client:
                     await store.let_claims_lapse()
                     await self._stage.scenario(client)
@@ -328,19 +328,7 @@ class _Surviving(TestingClient):
         return [one for one in pending if one.kind == "in_doubt"]
 
     async def _tell(self, request: Request) -> None:
-        if self._found_out is None:
-            raise ConfigurationError(
-                f"after {self._case.seed} a call of {request.flow_name} is in doubt; give its gate"
-                " verify=, or say in crash_everywhere(in_doubt=...) what became of it"
-            )
-        verdict = self._found_out(request)
-        happened = isinstance(verdict, Done)
-        await self.hitl.respond(
-            request_id=request.request_id,
-            outcome="happened" if happened else "run_again",
-            payload=verdict.result if isinstance(verdict, Done) else None,
-            reviewer=next(iter(request.assignees), None),
-        )
+        await tell(self, request, self._found_out, after=self._case.seed)
 
     @override
     async def _started(self, flow: type[Flow[object]], inputs: Mapping[str, object]) -> str:
@@ -361,8 +349,41 @@ class _Surviving(TestingClient):
         return [one for one in await super()._requests(run_id) if one.kind != "in_doubt"]
 
 
+async def tell(client: Client, question: Request, found: Found | None, *, after: str) -> None:
+    """
+    Say what became of a call in doubt.
+
+    Args:
+        client: Through which.
+        question: The request that asks.
+        found: Finds it out.
+        after: The case, for the error.
+
+    Raises:
+        ConfigurationError: Nobody knows.
+    """
+    if found is None:
+        raise ConfigurationError(
+            f"after {after} a call of {question.flow_name} is in doubt; give its gate"
+            " verify=, or say in in_doubt=... what became of it"
+        )
+    verdict = found(question)
+    happened = isinstance(verdict, Done)
+    await client.hitl.respond(
+        request_id=question.request_id,
+        outcome="happened" if happened else "run_again",
+        payload=verdict.result if isinstance(verdict, Done) else None,
+        reviewer=next(iter(question.assignees), None),
+    )
+
+
+def in_memory() -> Store:
+    """Return the store in memory that clients have when they are given none."""
+    return _InMemory().store
+
+
 class _InMemory(Client):
-    """A client for the store in memory that clients have when they are given none."""
+    """A client with that store."""
 
     @property
     def store(self) -> Store:
@@ -371,7 +392,7 @@ class _InMemory(Client):
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
     """Keep a process that dies from filling the log with what it dies of."""
     log = logging.getLogger("signoff")
     level = log.level

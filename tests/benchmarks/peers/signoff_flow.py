@@ -18,22 +18,24 @@ async def measure(asked: Asked) -> None:
     store = store_at(asked.place, schema=f"bench_{uuid4().hex}")
     async with Client(store, keyring=Keyring.generate(), requester=REQUESTER) as client:
         advance = client._machinery.executor.advance
-        waiting: dict[int, tuple[str, str]] = {}
-        ended: list[object] = []
+        runs: dict[int, str] = {}
+        waiting: dict[int, str] = {}
 
         async def pause(number: int) -> None:
             run = await client.flows.start(Article, inputs={"text": STATE})
             await advance(run.run_id)
-            (request,) = await client.hitl.list_requests(run_id=run.run_id, status="pending")
-            waiting[number] = (run.run_id, request.request_id)
+            runs[number] = run.run_id
+
+        async def look_up(number: int) -> None:
+            (request,) = await client.hitl.list_requests(run_id=runs[number], status="pending")
+            waiting[number] = request.request_id
 
         async def resume(number: int) -> None:
-            run_id, request_id = waiting[number]
-            await client.hitl.approve(request_id=request_id, reviewer=REVIEWER)
-            await advance(run_id)
-            ended.append((await client.flows.get(run_id)).output)
+            await client.hitl.approve(request_id=waiting[number], reviewer=REVIEWER)
+            await advance(runs[number])
 
-        phases = await in_tasks(pause, resume, asked)
+        phases = await in_tasks(pause, resume, asked, between=look_up)
+        ended = [(await client.flows.get(run_id)).output for run_id in runs.values()]
     tell("signoff", type(store).__name__, phases, ended=ended)
 
 

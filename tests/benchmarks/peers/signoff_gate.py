@@ -18,7 +18,6 @@ async def measure(asked: Asked) -> None:
     async with Client(store, keyring=Keyring.generate(), requester=REQUESTER) as client:
         advance = client._machinery.executor.advance
         waiting: dict[int, tuple[str, str]] = {}
-        ended: list[object] = []
 
         async def pause(number: int) -> None:
             request = await client.submit(publish, "copy", STATE)
@@ -28,9 +27,9 @@ async def measure(asked: Asked) -> None:
             run_id, request_id = waiting[number]
             await client.hitl.approve(request_id=request_id, reviewer=REVIEWER)
             await advance(run_id)
-            ended.append((await client.flows.get(run_id)).output)
 
         phases = await in_tasks(pause, resume, asked)
+        ended = [(await client.flows.get(run_id)).output for run_id, _ in waiting.values()]
     tell("signoff", "SQLiteStore", phases, ended=ended)
 
 

@@ -12,7 +12,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tests.benchmarks.peers.timing import Told
+from tests.benchmarks.peers.timing import Phases, Told
 from tests.benchmarks.places import postgres
 
 PATIENCE_SECONDS: Final = 120.0
@@ -122,7 +122,8 @@ class Environments:
             raise FailedError(f"no end after {PATIENCE_SECONDS:.0f} s") from error
         if done.returncode:
             raise FailedError(last_line(done.stderr))
-        return Told(**json.loads(last_line(done.stdout)))
+        told = json.loads(last_line(done.stdout))
+        return Told(**told | {"phases": Phases(**told["phases"])})
 
 
 def last_line(text: str) -> str:
@@ -159,7 +160,8 @@ def on_postgres(environments: Environments, *, rounds: int) -> None:
 def _head(match: Match) -> str:
     return (
         f"| {match.what} | at once | pause/s | approve and run/s | both/s, least to most"
-        " | Signoff's both to it | Signoff's approve and run to it |\n|---|---|---|---|---|---|---|"
+        " | CPU ms of both | Signoff's both to it | Signoff's approve and run to it |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
 
 
@@ -187,8 +189,11 @@ def _lines(
                     missing.append(f"{contender.module}, {at_once} at once ({error})")
                 else:
                     told[contender].append(one)
+        ours = [one.phases for one in told.get(match.ours, [])]
         for contender, of_it in told.items():
-            yield _line(of_it, told.get(match.ours, []), times=times, at_once=at_once, of=contender)
+            name = f"{of_it[0].contender}, {of_it[0].how} | {at_once}"
+            phases = [one.phases for one in of_it]
+            yield _line(name, phases, ours if contender.peer else [], times=times)
 
 
 def _in_a_place(
@@ -206,16 +211,15 @@ def _in_a_place(
         return environments.ask(contender, folder, times=times, at_once=at_once)
 
 
-def _line(
-    of_it: Sequence[Told], ours: Sequence[Told], *, times: int, at_once: int, of: Contender
-) -> str:
-    both = [times / (told.pause + told.resume) for told in of_it]
-    pairs = list(zip(ours, of_it, strict=False)) if of.peer else []
+def _line(name: str, of_it: Sequence[Phases], ours: Sequence[Phases], *, times: int) -> str:
+    both = [times / (one.pause + one.resume) for one in of_it]
+    pairs = list(zip(ours, of_it, strict=False))
     return (
-        f"| {of_it[0].contender}, {of_it[0].how} | {at_once}"
-        f" | {median(times / told.pause for told in of_it):,.0f}"
-        f" | {median(times / told.resume for told in of_it):,.0f}"
+        f"| {name}"
+        f" | {median(times / one.pause for one in of_it):,.0f}"
+        f" | {median(times / one.resume for one in of_it):,.0f}"
         f" | {median(both):,.0f}, {min(both):,.0f} to {max(both):,.0f}"
+        f" | {min(one.cpu for one in of_it) / times * 1000:.1f}"
         f" | {_middle((it.pause + it.resume) / (we.pause + we.resume) for we, it in pairs)}"
         f" | {_middle(it.resume / we.resume for we, it in pairs)} |"
     )

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Final, TypeAlias
+from typing import Final
 
 STATE: Final = "x" * 10_000
 PUBLISHED: Final = "published copy"
@@ -48,21 +48,60 @@ def asked() -> Asked:
     return Asked(**vars(parser.parse_args()))
 
 
-Phases: TypeAlias = tuple[float, float]
-"""The seconds that it took to pause all, and to resume all."""
+@dataclass(frozen=True)
+class Phases:
+    """
+    What it took.
+
+    Attributes:
+        pause: Seconds until all were suspended, durably.
+        resume: Seconds until all were approved and had run to their end.
+        cpu: Seconds of processor time for both, of all threads, the system's share included.
+    """
+
+    pause: float
+    resume: float
+    cpu: float
 
 
 async def in_tasks(
     pause: Callable[[int], Awaitable[object]],
     resume: Callable[[int], Awaitable[object]],
     asked: Asked,
+    *,
+    between: Callable[[int], Awaitable[object]] | None = None,
 ) -> Phases:
-    """Pause all, then resume all, in so many tasks; some more go before, not counted."""
+    """
+    Pause all, then resume all, in so many tasks; some more go before, not counted.
+
+    Args:
+        pause: Does so with one run.
+        resume: Does so.
+        asked: How many.
+        between: Is done with each between the two, not counted.
+    """
     before, counted = _numbers(asked)
-    for work in (pause, resume):
-        await all_in_tasks(work, before, at_once=asked.at_once)
-    paused = await all_in_tasks(pause, counted, at_once=asked.at_once)
-    return paused, await all_in_tasks(resume, counted, at_once=asked.at_once)
+    await _both(pause, resume, before, at_once=asked.at_once, between=between)
+    return await _both(pause, resume, counted, at_once=asked.at_once, between=between)
+
+
+async def _both(
+    pause: Callable[[int], Awaitable[object]],
+    resume: Callable[[int], Awaitable[object]],
+    numbers: range,
+    *,
+    at_once: int,
+    between: Callable[[int], Awaitable[object]] | None,
+) -> Phases:
+    cpu = time.process_time()
+    paused = await all_in_tasks(pause, numbers, at_once=at_once)
+    cpu_paused = time.process_time() - cpu
+    if between is not None:
+        for number in numbers:
+            await between(number)
+    cpu = time.process_time()
+    resumed = await all_in_tasks(resume, numbers, at_once=at_once)
+    return Phases(paused, resumed, cpu_paused + time.process_time() - cpu)
 
 
 def in_threads(
@@ -73,7 +112,10 @@ def in_threads(
     with ThreadPoolExecutor(asked.at_once) as threads:
         for work in (pause, resume):
             _all_in_threads(work, before, threads)
-        return _all_in_threads(pause, counted, threads), _all_in_threads(resume, counted, threads)
+        cpu = time.process_time()
+        paused = _all_in_threads(pause, counted, threads)
+        resumed = _all_in_threads(resume, counted, threads)
+        return Phases(paused, resumed, time.process_time() - cpu)
 
 
 def _numbers(asked: Asked) -> tuple[range, range]:
@@ -113,21 +155,18 @@ class Told:
     Attributes:
         contender: Who, with the version.
         how: In which mode.
-        pause: Seconds until all were suspended, durably.
-        resume: Seconds until all were approved and had run to their end.
+        phases: What it took.
     """
 
     contender: str
     how: str
-    pause: float
-    resume: float
+    phases: Phases
 
 
 def tell(package: str, how: str, phases: Phases, *, ended: Sequence[object]) -> None:
     """Print what was measured, as JSON, if every run ended as it should."""
     assert set(ended) == {PUBLISHED}, set(ended)
-    paused, resumed = phases
-    told = Told(f"{package} {version(package)}", how, paused, resumed)
+    told = Told(f"{package} {version(package)}", how, phases)
     print(json.dumps(asdict(told)), flush=True)
 
 
