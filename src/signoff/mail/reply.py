@@ -145,10 +145,11 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
         rich: The text that its HTML has beside the plain one, if it has both.
         author: The name of whoever wrote it, if it is known.
     """
-    reply = _read(text, sent, author)
+    original = _Original(sent.lines)
+    reply = _read(text, sent, author, original)
     if not rich or not reply.lines:
         return reply
-    other = _read(rich, sent, author)
+    other = _read(rich, sent, author, original)
     if not other.lines:
         return other
     if len(_squeezed(other.first)) > len(_squeezed(reply.first)):
@@ -161,10 +162,10 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
     )
 
 
-def _read(text: str, sent: SentContext, author: str) -> Reply:
+def _read(text: str, sent: SentContext, author: str, original: _Original) -> Reply:
     plain = without_armour(bounded(text)[0].split("\n"))
     lines = [_INITIALS.sub(">", _DIRECTION.sub("", line)).rstrip() for line in plain]
-    reading = _Reading(lines, sent)
+    reading = _Reading(lines, sent, original)
     found = _trimmed(reading.authored())
     if says_nothing(found, author):
         return Reply(())
@@ -186,6 +187,10 @@ class _Original:
         self._text = "".join(squeezed)
         self._without_gutters = _GUTTER.sub("", self._text)
         self._at: int | None = None
+
+    def begin(self) -> None:
+        """Forget the place: another form of the reply begins."""
+        self._at = None
 
     def has(self, line: str) -> bool:
         """Return whether a line is one of ours, or a long enough piece of our text."""
@@ -224,14 +229,16 @@ class _Reading:
         is_set_off: Whether it stands below a ruler.
     """
 
-    def __init__(self, lines: Sequence[str], sent: SentContext) -> None:
+    def __init__(self, lines: Sequence[str], sent: SentContext, original: _Original) -> None:
         self._lines = lines
         self.left_out: list[str] = []
         self.is_below = False
         self.is_set_off = False
         self._has_quoted = False
         self._leading_on: set[str] = set()
-        self._original = _Original(sent.lines)
+        self._noted = 0
+        self._original = original
+        original.begin()
         self._addresses = tuple(
             address.casefold() for address in (sent.from_address, sent.reply_to) if address
         )
@@ -290,6 +297,9 @@ class _Reading:
 
     def _note_lead(self, found: Sequence[str]) -> None:
         """Remember the line above something quoted, if it ends in a colon."""
+        if len(found) == self._noted:
+            return
+        self._noted = len(found)
         above = next((line for line in reversed(found) if line), "")
         if _COLON.search(above):
             self._leading_on.add(above)
