@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from signoff.errors import SealInvalidError
+from signoff.errors import SchemaError, SealInvalidError
+from signoff.model.changes import Sealed
+from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.outbox import NotifierHealth
 from signoff.ports import RequestQuery, RunQuery, Store
 from signoff.rules.undelivered import why_unreached
 from signoff.worker import InboxHealth
+
+RowT = TypeVar("RowT")
+
+_UNREADABLE = (SealInvalidError, SchemaError)
+"""What is raised where a row is not what Signoff wrote, or a newer one wrote it."""
 
 _LOOKED_AT = 200
 """How many blocked runs and pending requests are looked at, oldest first."""
@@ -33,7 +41,7 @@ class Health:
             delayed: what was reported, by delivery id.
         failed_deliveries: How many deliveries were given up.
         unclaimed: Runs that wait for code that this process does not have, by stored name.
-        warnings: What is weak about the set-up.
+        warnings: What is weak about the set-up, and which stored rows cannot be read.
     """
 
     notifiers: Mapping[str, NotifierHealth]
@@ -67,17 +75,21 @@ async def gather_health(
     """
     oldest = await store.oldest_unsent()
     counts = await store.counts()
-    blocked = await store.runs(RunQuery(status="blocked", limit=_LOOKED_AT))
-    pending, tampered = await _pending(store)
-    told = {one.request_id: await store.deliveries(one.request_id) for one in pending}
-    unreached = {one.request_id: why_unreached(one, told[one.request_id]) for one in pending}
+    blocked, unread_runs = await _blocked(store)
+    pending, unread_requests = await _pending(store)
+    told, unread_messages = await _told(store, pending)
+    unreached = {
+        one.request_id: why_unreached(one, told[one.request_id])
+        for one in pending
+        if one.request_id in told
+    }
     return Health(
         notifiers={
             name: replace(fared.get(name, NotifierHealth()), oldest_unsent=oldest.get(name))
             for name in {*fared, *oldest}
         },
         inbox=inbox,
-        blocked=tuple(one.record for one in blocked),
+        blocked=tuple(blocked),
         unreached={request_id: reason for request_id, reason in unreached.items() if reason},
         uncertain={
             one.delivery_id: one.unknown for sent in told.values() for one in sent if one.unknown
@@ -90,13 +102,64 @@ async def gather_health(
         },
         failed_deliveries=counts.deliveries.get("failed", 0),
         unclaimed=await store.unclaimed(names),
-        warnings=(*weaknesses, *tampered),
+        warnings=(*weaknesses, *unread_runs, *unread_requests, *unread_messages),
     )
 
 
+async def _blocked(store: Store) -> tuple[Sequence[Run], Sequence[str]]:
+    """Return the blocked runs up to the first that cannot be read, and why it cannot."""
+
+    async def oldest(limit: int) -> Sequence[Sealed[Run]]:
+        return await store.runs(RunQuery(status="blocked", limit=limit))
+
+    found, why = await _readable(oldest)
+    return [one.record for one in found], [f"blocked runs cannot be listed: {one}" for one in why]
+
+
 async def _pending(store: Store) -> tuple[Sequence[Request], Sequence[str]]:
-    """Return the pending requests, or why they cannot be listed."""
+    """Return the pending requests on either side of what cannot be read, and why it cannot."""
+
+    async def oldest(limit: int) -> Sequence[Request]:
+        return await store.requests(RequestQuery(status="pending", limit=limit))
+
+    async def newest(limit: int) -> Sequence[Request]:
+        return await store.requests(RequestQuery(status="pending", limit=limit, newest_first=True))
+
+    found, why = await _readable(oldest)
+    if why:
+        behind, why_behind = await _readable(newest)
+        found, why = [*found, *reversed(behind)], dict.fromkeys((*why, *why_behind))
+    return found, [f"pending requests cannot be listed: {one}" for one in why]
+
+
+async def _told(
+    store: Store, requests: Sequence[Request]
+) -> tuple[Mapping[str, Sequence[Delivery]], Sequence[str]]:
+    """Return the messages about each request, without those that cannot be read, and why."""
+    told: dict[str, Sequence[Delivery]] = {}
+    why: list[str] = []
+    for request in requests:
+        try:
+            told[request.request_id] = await store.deliveries(request.request_id)
+        except _UNREADABLE as error:
+            why.append(f"the messages about {request.request_id} cannot be listed: {error}")
+    return told, why
+
+
+async def _readable(
+    page: Callable[[int], Awaitable[Sequence[RowT]]],
+) -> tuple[Sequence[RowT], Collection[str]]:
+    """Return the rows of a page before the first that cannot be read, and why it cannot."""
     try:
-        return await store.requests(RequestQuery(status="pending", limit=_LOOKED_AT)), ()
-    except SealInvalidError as error:
-        return (), (f"pending requests cannot be listed: {error}",)
+        return await page(_LOOKED_AT), ()
+    except _UNREADABLE as error:
+        why = str(error)
+    rows: Sequence[RowT] = ()
+    fewest, too_many = 0, _LOOKED_AT
+    while too_many - fewest > 1:
+        limit = (fewest + too_many) // 2
+        try:
+            rows, fewest = await page(limit), limit
+        except _UNREADABLE:
+            too_many = limit
+    return rows, (why,)

@@ -153,6 +153,36 @@ async def test_a_run_whose_code_is_not_here_shows_by_name(
         assert (await client.health()).unclaimed == {}
 
 
+async def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
+    state_home: Path, database: Path
+) -> None:
+    """Of three requests the middle one is broken; so are a run, and the message about another."""
+    mail = MemoryMail()
+    mail.error = NotifyError("no such mailbox", permanent=True)
+    async with Client(SQLiteStore(database), notifiers=[mail]) as client:
+        runs = [await client.flows.start(Ask) for _ in range(4)]
+        await client.drain()
+        requests = await client.hitl.list_requests()
+        with closing(sqlite3.connect(database)) as connection, connection:
+            for table, key, broken in (
+                ("runs", "run_id", runs[1].run_id),
+                ("requests", "request_id", requests[1].request_id),
+                ("deliveries", "request_id", requests[2].request_id),
+            ):
+                connection.execute(f"UPDATE {table} SET body = '{{' WHERE {key} = ?", (broken,))  # noqa: S608 - names of our own
+            connection.execute(
+                "UPDATE runs SET status = 'blocked' WHERE run_id = ?", (runs[1].run_id,)
+            )
+
+        health = await client.health()
+
+    assert set(health.unreached) == {requests[0].request_id, requests[3].request_id}
+    *_, blocked, pending, messages = health.warnings
+    assert blocked.startswith(f"blocked runs cannot be listed: {runs[1].run_id}")
+    assert pending.startswith(f"pending requests cannot be listed: {requests[1].request_id}")
+    assert messages.startswith(f"the messages about {requests[2].request_id} cannot be listed")
+
+
 async def test_a_request_that_was_tampered_with_shows_as_a_warning(
     state_home: Path, database: Path
 ) -> None:

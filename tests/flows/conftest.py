@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from signoff import Client, Flow
+from signoff.gates import gate_specs
 from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.ports import Notifier, Store
+from signoff.registry import flow_classes
 from signoff.security.keyring import Keyring
 from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import ManualClock
 
 REVIEWER = "ann@acme.example"
+
+Forget: TypeAlias = Callable[..., None]
+"""Takes names away from the registers."""
 
 
 @dataclass
@@ -97,3 +103,23 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     clock, keyring = ManualClock(), Keyring.generate()
     async with Client(store, clock=clock, keyring=keyring) as client:
         yield Bench(client, clock, store, keyring)
+
+
+@pytest.fixture(name="names_restored")
+def _names_restored() -> Iterator[None]:
+    """Leave the registers as they were: tests that run again define their classes again."""
+    flows, gates = dict(flow_classes._code), dict(gate_specs._code)
+    yield
+    flow_classes._code, gate_specs._code = flows, gates
+
+
+@pytest.fixture(name="forget")
+def _forget() -> Forget:
+    """Return what lets this process have no code under some names, as if it had not imported it."""
+
+    def forget(*names: str) -> None:
+        for name in names:
+            flow_classes._code.pop(name, None)
+            gate_specs._code.pop(name, None)
+
+    return forget

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,26 +10,12 @@ import pytest
 from signoff import Flow, HumanFeedbackResult, human_feedback, listen, start
 from signoff.errors import ConfigurationError
 from signoff.flows.flow import stored_name
-from signoff.gates import gate_specs
 from signoff.registry import flow_classes
 
 if TYPE_CHECKING:
-    from tests.flows.conftest import Bench
+    from tests.flows.conftest import Bench, Forget
 
-
-@pytest.fixture(autouse=True)
-def _names() -> Iterator[None]:
-    """Leave the registers as they were: tests that run again define their classes again."""
-    flows, gates = dict(flow_classes._code), dict(gate_specs._code)
-    yield
-    flow_classes._code, gate_specs._code = flows, gates
-
-
-def forget(*names: str) -> None:
-    """Let this process have no code under these names, as one that has not imported it."""
-    for name in names:
-        flow_classes._code.pop(name, None)
-        gate_specs._code.pop(name, None)
+pytestmark = pytest.mark.usefixtures("names_restored")
 
 
 class Reviewed(Flow):
@@ -77,7 +63,7 @@ def test_a_name_is_not_inherited() -> None:
     assert stored_name(Derived).endswith("Derived")
 
 
-async def test_a_run_goes_on_under_an_alias_after_a_move(bench: Bench) -> None:
+async def test_a_run_goes_on_under_an_alias_after_a_move(bench: Bench, forget: Forget) -> None:
     """The class has another name now, and remembers the old one."""
 
     class Before(Reviewed, name="deploys.before"):
@@ -105,7 +91,9 @@ async def test_another_class_cannot_take_a_name_or_an_alias(bench: Bench) -> Non
             type("Theirs", (Reviewed,), {}, name=name)
 
 
-async def test_what_no_process_has_the_code_of_is_left_alone_and_counted(bench: Bench) -> None:
+async def test_what_no_process_has_the_code_of_is_left_alone_and_counted(
+    bench: Bench, forget: Forget
+) -> None:
     """A process that only answers takes no run away from the workers, and blocks none."""
 
     class Elsewhere(Reviewed, name="deploys.elsewhere"):
@@ -124,7 +112,7 @@ async def test_what_no_process_has_the_code_of_is_left_alone_and_counted(bench: 
     assert (await bench.client.hitl.get_stats()).unclaimed == {}
 
 
-async def test_a_process_without_the_code_can_cancel(bench: Bench) -> None:
+async def test_a_process_without_the_code_can_cancel(bench: Bench, forget: Forget) -> None:
     """That needs none: its requests end."""
 
     class Elsewhere(Reviewed, name="deploys.cancelled"):
@@ -137,7 +125,7 @@ async def test_a_process_without_the_code_can_cancel(bench: Bench) -> None:
     assert await bench.pending() == []
 
 
-async def test_a_process_without_the_code_can_ask_for_a_retry(bench: Bench) -> None:
+async def test_a_process_without_the_code_can_ask_for_a_retry(bench: Bench, forget: Forget) -> None:
     """Which a process with the code carries out."""
     broken = [True]
 

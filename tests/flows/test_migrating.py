@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -22,21 +22,13 @@ from signoff import (
 )
 from signoff.codec import codec
 from signoff.flows.flow import graph_of
-from signoff.gates import gate_specs
-from signoff.registry import flow_classes
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Bench
 
     from signoff.model.run import Run
 
-
-@pytest.fixture(autouse=True)
-def _names() -> Iterator[None]:
-    """Leave the registers as they were: tests that run again define their classes again."""
-    flows, gates = dict(flow_classes._code), dict(gate_specs._code)
-    yield
-    flow_classes._code, gate_specs._code = flows, gates
+pytestmark = pytest.mark.usefixtures("names_restored")
 
 
 def deployed(**members: object) -> type[Flow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -15,29 +14,15 @@ from signoff.codec import codec
 from signoff.flows.loading import MAX_DEATHS
 from signoff.gates import gate_specs
 from signoff.model.changes import Acquire, Changes, Release
-from signoff.registry import flow_classes
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from tests.flows.conftest import Bench
+    from tests.flows.conftest import Bench, Forget
 
     from signoff.model.run import Run
 
-
-@pytest.fixture(autouse=True)
-def _names() -> Iterator[None]:
-    """Leave the registers as they were: tests that run again define their classes again."""
-    flows, gates = dict(flow_classes._code), dict(gate_specs._code)
-    yield
-    flow_classes._code, gate_specs._code = flows, gates
-
-
-def forget(*names: str) -> None:
-    """Let this process have no code under these names, as one that has not imported it."""
-    for name in names:
-        flow_classes._code.pop(name, None)
-        gate_specs._code.pop(name, None)
+pytestmark = pytest.mark.usefixtures("names_restored")
 
 
 class Reviewed(Flow):
@@ -271,7 +256,9 @@ async def test_many_gates_in_one_step_are_no_poison(bench: Bench) -> None:
     assert (await bench.now(run)).output == sum(range(2 * MAX_DEATHS))
 
 
-async def test_a_submitted_call_whose_gate_is_gone_waits_for_its_code(bench: Bench) -> None:
+async def test_a_submitted_call_whose_gate_is_gone_waits_for_its_code(
+    bench: Bench, forget: Forget
+) -> None:
     """It is a run like others."""
 
     @require_approval(name="deploys.refund")

@@ -8,119 +8,22 @@ from hypothesis import strategies as st
 
 from signoff.errors import ConfigurationError
 from signoff.mail.address import (
-    MAX_LOCAL_OCTETS,
     carries_tag,
     delivery_id_of,
     is_reply_address,
     is_same,
     message_id,
     message_ids_in,
-    normalise_address,
-    normalise_domain,
     parse_from,
     reply_address,
     tokens_in,
 )
+from signoff.rules.addresses import MAX_LOCAL_OCTETS, normalise_address
 
 TOKEN = "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop"
 OTHER = TOKEN[::-1]
 DELIVERY = "dlv_abcdefghijklmnopqrstuvwxy2"
 ALICE = "alice@corp.example"
-
-
-# One spelling of each address
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("alice@corp.example", "alice@corp.example"),
-        (" Alice.B+tag@Corp.EXAMPLE ", "alice.b+tag@corp.example"),
-        ("a@localhost", "a@localhost"),
-        ("o'neil!#$%&*/=?^_`{|}~-@x.example", "o'neil!#$%&*/=?^_`{|}~-@x.example"),
-        ("a@xn--BCHER-KVA.example", "a@xn--bcher-kva.example"),
-        ("a@b\u00fccher.example", "a@xn--bcher-kva.example"),
-        ("a@B\u00dcCHER.example", "a@xn--bcher-kva.example"),
-        ("a@bu\u0308cher.example", "a@xn--bcher-kva.example"),
-        ("a@\u0440\u0444.\u0440\u0444", "a@xn--p1ai.xn--p1ai"),
-        ("a@\u4f8b\u3048.example", "a@xn--r8jz45g.example"),
-        ("a@b\u00fc-1.example", "a@xn--b-1-hoa.example"),
-        ("x" * 64 + "@a.example", "x" * 64 + "@a.example"),
-        ("a@" + "x" * 63 + ".example", "a@" + "x" * 63 + ".example"),
-        ("a@1.2.3.example", "a@1.2.3.example"),
-    ],
-)
-def test_an_address_has_one_spelling(text: str, expected: str) -> None:
-    """Case goes, the domain becomes ASCII, nothing that a provider might fold is folded."""
-    assert normalise_address(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "alice",
-        "@corp.example",
-        "alice@",
-        "alice@@corp.example",
-        "alice@corp@example",
-        ".alice@corp.example",
-        "alice.@corp.example",
-        "al..ice@corp.example",
-        "al ice@corp.example",
-        "alice @corp.example",
-        '"alice"@corp.example',
-        "alice(x)@corp.example",
-        "\u0430lice@corp.example",
-        "x" * 65 + "@a.example",
-        "alice@[10.0.0.1]",
-        "alice@10.0.0.1",
-        "alice@1",
-        "alice@corp.example.",
-        "alice@.corp.example",
-        "alice@corp..example",
-        "alice@-corp.example",
-        "alice@corp-.example",
-        "alice@co_rp.example",
-        "alice@co rp.example",
-        "alice@corp,example",
-        "a@" + "x" * 64 + ".example",
-        "a@" + "\u00fc" * 64 + ".example",
-        "a@" + ".".join(["x" * 49] * 6),
-        # Letters that some library folds into others, and signs that some take for a dot or hyphen.
-        "alice@\uff43orp.example",
-        "alice@ban\u212a.example",
-        "alice@stra\u00dfe.example",
-        "alice@\u03c2\u03b1.example",
-        "alice@corp\u3002example",
-        "alice@co\u00adrp.example",
-        "alice@co\u200drp.example",
-        "alice@c\u2010rp\u00fc.example",
-        "alice@\u00fc\ud800.example",
-        "alice@\u2460\u00fc.example",
-        "alice@corp\uff0eexample",
-    ],
-)
-def test_what_could_be_read_in_two_ways_is_no_address(text: str) -> None:
-    """Quoting, comments, IP addresses, stray dots and letters with doubles are refused."""
-    with pytest.raises(ValueError, match="not a |more than one spelling"):
-        normalise_address(text)
-
-
-def test_a_domain_of_253_characters_is_the_longest() -> None:
-    """The limit holds for the whole name."""
-    longest = ".".join([*["x" * 49] * 5, "yyy"])
-
-    assert normalise_domain(longest) == longest
-    assert len(longest) == 253
-    with pytest.raises(ValueError, match="not a domain name"):
-        normalise_domain(longest + "y")
-
-
-def test_a_domain_that_is_no_ascii_name_says_how_to_write_it() -> None:
-    """Whoever configures such a domain learns what to do."""
-    with pytest.raises(ValueError, match="write it in ASCII"):
-        normalise_domain("stra\u00dfe.example")
 
 
 # Who a mail is from

@@ -127,3 +127,21 @@ def test_assignees_and_approvers_are_eligible() -> None:
     """Nobody else is, and an empty set means everybody but the requester."""
     assert eligible(asked_of("both", "low")) == {"ann@acme.example", "bob@acme.example"}
     assert eligible(asked_of("nobody", "low")) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "reviewer", ["ann@xn--bcher-kva.example", "Ann@B\u00fccher.example", "ann@bu\u0308cher.example"]
+)
+def test_a_person_is_the_same_in_every_spelling(reviewer: str) -> None:
+    """The requester decides in none, and an assignee and an approver in each."""
+    spelled = "ann@b\u00fccher.example"
+    asked = a_request(requester=spelled, assignees=(spelled,))
+    assigned = a_request(requester="agent-7", assignees=(spelled,))
+    approving = a_request(requester="agent-7", policy=Policy(approvers=(spelled,)))
+
+    found = [
+        objection(one, reviewer=reviewer, channel="api", proof="authenticated")
+        for one in (asked, assigned, approving)
+    ]
+
+    assert found == ["the requester never decides", None, None]

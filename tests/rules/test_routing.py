@@ -115,3 +115,15 @@ def test_a_requester_who_could_only_ask_themselves_is_told() -> None:
 def test_without_a_requester_anybody_may_be_asked(address: str) -> None:
     """Whatever the address is."""
     assert asked(computed=[address]) == (address,)
+
+
+def test_an_address_is_the_same_in_every_spelling() -> None:
+    """For the list of those who may be asked, and for the requester, who never is."""
+    spelled, ascii_spelling = "ann@b\u00fccher.example", "ann@xn--bcher-kva.example"
+
+    assert asked(computed=[spelled], policy=Policy(assignable=(ascii_spelling,))) == (spelled,)
+    with pytest.raises(ConfigurationError, match="is the requester, who never decides"):
+        asked(computed=[spelled], requester=ascii_spelling)
+    with pytest.raises(ConfigurationError, match="the only one who could decide"):
+        asked(fixed=[spelled], policy=Policy(approvers=(ascii_spelling,)), requester=ascii_spelling)
+    assert asked(fixed=[spelled, BOB], requester=ascii_spelling) == (spelled, BOB)

@@ -1,21 +1,18 @@
-"""Mail addresses: one spelling for each, the sender of a mail, and addresses that carry a token (floor 3)."""
+"""Mail addresses: the sender of a mail, and addresses and message ids that carry a token (floor 3)."""
 
 from __future__ import annotations
 
 import base64
 import hmac
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 from signoff.errors import ConfigurationError
 from signoff.mail.headers import unfolded
+from signoff.rules.addresses import MAX_LOCAL_OCTETS, normalise_address, normalise_domain
 from signoff.security.tokens import token_chars
-
-MAX_LOCAL_OCTETS: Final = 64
-"""The longest local part. Source: RFC 5321 section 4.5.3.1.1."""
 
 MAX_MESSAGE_ID_CHARS: Final = 76
 """A longer id may be folded or encoded on its way through a mail library, and threads would break."""
@@ -29,11 +26,6 @@ SEPARATORS: Final = frozenset("+-_=")
 Headers = Iterable[tuple[str, str]]
 """Names and values in the order in which they stand in a mail."""
 
-_MAX_DOMAIN_CHARS: Final = 253
-_MAX_DOMAIN_LABEL: Final = 63
-_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_DOT_ATOM: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
-_LDH: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 # A display name may hold atoms with dots, encoded words, raw UTF-8 and quoted strings; never a
 # character that some other parser could take for the beginning of an address.
@@ -61,25 +53,6 @@ _MESSAGE_ID: Final = re.compile(
 )
 _TAG_BYTES: Final = 10
 _FEWEST_LABELS: Final = 2
-
-
-def normalise_address(text: str) -> str:
-    """
-    Return an address in the one spelling in which addresses are compared: lower-case ASCII.
-
-    The domain becomes its A-label. Nothing is folded that a provider might fold: dots and
-    `+tags` stay. Outer blanks go.
-
-    Raises:
-        ValueError: It is no plain `local@domain`: quoted, commented, an IP address, not ASCII
-            before the `@`, or of a domain whose spelling is not its only one.
-
-    Source: RFC 5321 section 4.1.2, RFC 5890 section 2.3.2.1.
-    """
-    local, at, domain = text.strip().rpartition("@")
-    if not at or not _DOT_ATOM.fullmatch(local) or len(local) > MAX_LOCAL_OCTETS:
-        raise ValueError("not a plain mail address")
-    return f"{local.lower()}@{_normalised_domain(domain)}"
 
 
 def is_same(sender: str | None, recipient: str) -> bool:
@@ -286,49 +259,6 @@ def carries_tag(message_id: str, *, token: str) -> bool:
         return False
     delivery_id, tag = found.group(1).lower(), found.group(2).lower()
     return hmac.compare_digest(tag, _tag(delivery_id, token))
-
-
-def normalise_domain(text: str) -> str:
-    """
-    Return a domain in its one spelling: lower-case, as A-labels.
-
-    Raises:
-        ValueError: It is no domain name, or its spelling is not its only one.
-    """
-    return _normalised_domain(text.strip())
-
-
-def _normalised_domain(domain: str) -> str:
-    labels = [_normalised_label(label) for label in domain.split(".")]
-    normalised = ".".join(labels)
-    if len(normalised) > _MAX_DOMAIN_CHARS or labels[-1].isdigit():
-        raise ValueError("not a domain name")
-    return normalised
-
-
-def _normalised_label(label: str) -> str:
-    ascii_label = label.lower() if label.isascii() else _a_label(label)
-    if len(ascii_label) > _MAX_DOMAIN_LABEL or not _LDH.fullmatch(ascii_label):
-        raise ValueError("not a domain name")
-    return ascii_label
-
-
-def _a_label(label: str) -> str:
-    """
-    Return a label with other letters as its A-label, if nobody could read it as another label.
-
-    Libraries differ in what they fold (full-width letters, the sharp s, the Kelvin sign), and
-    a domain that one of them takes for somebody else's must not pass here.
-    """
-    folded = unicodedata.normalize("NFC", label).lower()
-    stable = unicodedata.normalize("NFKC", folded.casefold()) == folded
-    if folded.isascii() or not stable or not all(map(_may_stand_in_a_label, folded)):
-        raise ValueError("a domain name with more than one spelling; write it in ASCII (xn--)")
-    return "xn--" + folded.encode("punycode").decode("ascii")
-
-
-def _may_stand_in_a_label(char: str) -> bool:
-    return char == "-" or unicodedata.category(char) in {"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"}
 
 
 def _decoded(value: bytes | str) -> str:

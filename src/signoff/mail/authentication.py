@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from signoff.mail.address import normalise_domain
 from signoff.mail.headers import Fields, fields
+from signoff.rules.addresses import normalise_domain
 
 NO_ID: Final = ""
 """

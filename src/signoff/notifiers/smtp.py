@@ -17,11 +17,12 @@ from anyio import to_thread
 from typing_extensions import override
 
 from signoff.errors import ConfigurationError, NotifyError
-from signoff.mail.address import message_id, normalise_address, reply_address
+from signoff.mail.address import message_id, reply_address
 from signoff.mail.compose import ASKS, compose
 from signoff.mail.loopback import is_loopback
 from signoff.mail.page import shown
 from signoff.ports import Correspondence, Notifier, Outgoing
+from signoff.rules.addresses import normalise_address
 
 TLS = Literal["implicit", "starttls", "none"]
 """TLS from the first byte, TLS before the login, or none (loopback only). Never 'if offered'."""

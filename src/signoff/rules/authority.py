@@ -7,6 +7,7 @@ from typing import Final
 from signoff.model.decision import Channel, Proof
 from signoff.model.policy import RISKS, Risk
 from signoff.model.request import Request
+from signoff.rules.addresses import may_be_one, one_spelling
 
 _CEILING: Final[dict[Proof, Risk | None]] = {
     "none": None,
@@ -55,7 +56,7 @@ def objection(
 
     Args:
         request: The request, with the policy that was taken with it.
-        reviewer: Who answers, lower-case; `None` when the channel does not know.
+        reviewer: Who answers, in any spelling; `None` when the channel does not know.
         channel: How the answer came in.
         proof: How well that channel knows who answers.
     """
@@ -63,10 +64,10 @@ def objection(
         if needs_a_name(request):
             return "it takes a named reviewer; pass reviewer= or set the client's reviewer"
         return None
-    if request.requester is not None and reviewer == request.requester.strip().lower():
+    if request.requester is not None and may_be_one(reviewer, request.requester):
         return "the requester never decides"
-    seats = eligible(request)
-    if seats and reviewer not in seats:
+    seats = {one_spelling(seat) for seat in eligible(request)}
+    if seats and one_spelling(reviewer) not in seats:
         return "is neither an assignee nor an approver"
     if not reaches(request.risk, highest_risk(channel, proof)):
         return f"an answer by {channel} ({proof}) may not decide a request of {request.risk} risk"

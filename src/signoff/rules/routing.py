@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from signoff.errors import ConfigurationError
 from signoff.model.policy import Policy, Risk
+from signoff.rules.addresses import may_be_one, one_spelling
 
 
 def addresses_in(names: Sequence[str]) -> tuple[str, ...]:
@@ -51,8 +52,8 @@ def assignees_for(
         or addresses_in(fixed)
         or addresses_in([policy.assign_to_email or ""])
     )
-    deciders = {*chosen, *addresses_in(policy.approvers or ())}
-    if deciders == {asker}:
+    deciders = (*chosen, *addresses_in(policy.approvers or ()))
+    if deciders and all(may_be_one(decider, asker) for decider in deciders):
         raise ConfigurationError(
             f"{asker!r} is both the requester and the only one who could decide, and the"
             " requester never decides; assign somebody else"
@@ -61,7 +62,7 @@ def assignees_for(
 
 
 def _check_computed(address: str, *, policy: Policy, risk: Risk, asker: str) -> None:
-    if address == asker:
+    if may_be_one(address, asker):
         raise ConfigurationError(
             f"the computed assignee {address!r} is the requester, who never decides"
         )
@@ -71,7 +72,7 @@ def _check_computed(address: str, *, policy: Policy, risk: Risk, asker: str) -> 
             f"a computed assignee at {risk} risk needs Policy(assignable=[...]);"
             f" {address!r} could be anybody"
         )
-    if allowed and address not in allowed:
+    if allowed and one_spelling(address) not in map(one_spelling, allowed):
         raise ConfigurationError(
             f"the computed assignee {address!r} is none of the policy's assignable addresses"
         )

@@ -12,9 +12,10 @@ from typing_extensions import override
 
 from signoff.bell import Bell
 from signoff.errors import NotifyError
-from signoff.mail.address import message_id, normalise_address, reply_address
+from signoff.mail.address import message_id, reply_address
 from signoff.mail.compose import compose
 from signoff.ports import Batch, Correspondence, Inbox, Incoming, Notifier, Outgoing
+from signoff.rules.addresses import normalise_address
 
 BATCH: Final = 50
 """How many messages `MemoryMail.fetch` returns at the most."""
