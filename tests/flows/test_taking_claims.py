@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -10,11 +11,13 @@ import pytest
 from typing_extensions import override
 
 from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, router, start
+from signoff.codec import codec
 from signoff.errors import StaleWriteError, StoreUnavailableError
 from signoff.flows import executor as executing
 from signoff.flows.executor import BEGUN, Executor
+from signoff.flows.session import check_checkpoint
 from signoff.model.changes import Acquire, Changes, Checkpoint, Release, Renew, Sealed, Signal
-from signoff.model.run import Run
+from signoff.model.run import Occurrence, Run
 from signoff.registry import flow_classes
 from signoff.security.keyring import Keyring
 from signoff.stores import MemoryStore
@@ -242,6 +245,48 @@ async def test_a_router_without_labels_is_taken_by_the_drive(desk: Desk) -> None
     assert (await desk.client.flows.get(run_id)).output == "published"
 
 
+@dataclass
+class Copy:
+    """A payload of a type of its own."""
+
+    text: str
+
+
+class Typed(Flow, name="claims.typed"):
+    """Asks about a typed payload; perhaps something follows."""
+
+    @start()
+    @human_feedback("ok?", emit=["yes", "no"], assignees=[ANN])
+    async def ask(self) -> Copy:
+        """Ask."""
+        return Copy("copy")
+
+    @listen("yes")
+    async def publish(self, result: HumanFeedbackResult) -> object:
+        """Publish."""
+        return result.output
+
+
+@pytest.mark.parametrize(("label", "output"), [("yes", Copy("copy")), ("no", Copy("copy"))])
+async def test_an_answer_whose_payload_cannot_be_read_blocks_the_run(
+    desk: Desk, label: str, output: object
+) -> None:
+    """Whether or not a step follows; with the type back, a retry goes on."""
+    run_id = await desk.answered(label, Typed)
+    registry = codec._registry
+    form = registry._by_name.pop(f"{__name__}:Copy")
+    try:
+        await desk.executor.advance(run_id)
+        run = await desk.client.flows.get(run_id)
+    finally:
+        registry._by_name[form.name] = form
+
+    assert (run.status, run.blocked_reason) == ("blocked", "state_invalid")
+    assert "Copy" in run.blocked_detail
+    run = await desk.client.flows.retry(run_id)
+    assert (run.status, run.output) == ("completed", output)
+
+
 async def test_who_answers_last_takes_nothing_from_who_has_the_claim(desk: Desk) -> None:
     """Another process took it after this one had read the run: nothing is written here."""
     run_id = await desk.answered()
@@ -340,17 +385,16 @@ async def test_who_is_not_alone_in_taking_a_claim_leaves_it(
     with keeper.alone_with(run_id) as alone:
         assert alone
         assert not await desk.executor.advance(run_id)
-    check = executing.check_checkpoint
-    others = []
+    with ExitStack() as other:
 
-    def check_and_take(*given: object) -> None:
-        others.append(keeper.alone_with(run_id))
-        assert others[0].__enter__()
-        check(*given)  # type: ignore[arg-type]  # as it was called
+        def check_and_take(
+            keyring: Keyring, run: Sealed[Run], journal: Sequence[Sealed[Occurrence]]
+        ) -> None:
+            assert other.enter_context(keeper.alone_with(run_id))
+            check_checkpoint(keyring, run, journal)
 
-    monkeypatch.setattr(executing, "check_checkpoint", check_and_take)
-    await desk.executor.advance(run_id)
-    others[0].__exit__(None, None, None)
+        monkeypatch.setattr(executing, "check_checkpoint", check_and_take)
+        await desk.executor.advance(run_id)
 
     assert desk.store.commits == []
     monkeypatch.undo()

@@ -157,7 +157,6 @@ class Recorder:
         old = session.run
         after = session.journal | {one.occurrence_id: one for one in update.occurrences}
         status = self._status(update, after)
-        now = await session.now()
         blocked = told.blocked if status == "blocked" else None
         changed: dict[str, object] = {
             **update.run,
@@ -170,11 +169,11 @@ class Recorder:
             changed["failure"] = next(failures, None)
         if status in TERMINAL and old.kind == "flow":
             changed["key"] = None
-        if status in TERMINAL and status != old.status and old.parent_run_id:
-            _tell_parent(old, status, update, now)
         events: list[Event] = []
         if status != old.status:
-            changed["updated_at"] = now
+            changed["updated_at"] = now = await session.now()
+            if status in TERMINAL and old.parent_run_id:
+                _tell_parent(old, status, update, now)
             if status != "ready":
                 events.append(_event(old, changed, now))
         # Once for each claim, even if nothing else changes: the claims that ended without a
