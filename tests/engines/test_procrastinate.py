@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from anyio.lowlevel import checkpoint
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from typing_extensions import override
 
 from signoff import Client
@@ -388,8 +389,8 @@ async def test_a_role_that_may_not_make_the_tables_is_told_so(
 ) -> None:
     """With the name of the schema, and what to do."""
     with psycopg.connect(postgres, autocommit=True) as session:
-        session.execute("CREATE ROLE engine_lodger LOGIN")
-        lodger = postgres.replace("signoff@", "engine_lodger@")
+        session.execute("CREATE ROLE engine_lodger LOGIN PASSWORD 'secret'")
+        lodger = make_conninfo(postgres, user="engine_lodger", password="secret")
         engine = ProcrastinateEngine(lodger, schema=jobs_schema)
         try:
             with pytest.raises(ConfigurationError, match=f"may not make the schema {jobs_schema}"):
@@ -407,14 +408,14 @@ async def test_a_role_with_what_the_docs_grant_can_work(
     [grants] = re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL)
     with psycopg.connect(postgres, autocommit=True) as session:
         assert owners.is_within(session)
-        session.execute("CREATE ROLE engine_worker LOGIN")
+        session.execute("CREATE ROLE engine_worker LOGIN PASSWORD 'secret'")
         try:
             session.execute(
                 grants.replace("signoff_jobs", jobs_schema)
                 .replace("signoff_worker", "engine_worker")
                 .encode()
             )
-            address = postgres.replace("signoff@", "engine_worker@")
+            address = make_conninfo(postgres, user="engine_worker", password="secret")
             engine = ProcrastinateEngine(address, schema=jobs_schema)
             work = Work()
             async with serving(engine, work):
@@ -523,7 +524,7 @@ async def test_a_worker_that_loses_its_tables_is_followed_by_another(
         await until(lambda: len(work.ended) == 1 and books.jobs() == [])
         books.all(f"ALTER SCHEMA {jobs_schema} RENAME TO {jobs_schema}_away")
         engine.submit([a_task("run_lost")])
-        await until(lambda: "advance of run_lost gets no job" in caplog.text)
+        await until(lambda: "of 1 tasks some get no job" in caplog.text)
         await until(lambda: "a worker has ended, the next one comes" in caplog.text)
         await until(lambda: "the jobs of dead workers wait" in caplog.text)
         books.all(f"ALTER SCHEMA {jobs_schema}_away RENAME TO {jobs_schema}")

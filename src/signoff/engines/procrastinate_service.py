@@ -117,7 +117,7 @@ class Service:
                     self.opened.set()
                     await self._employ()
                     self._hands.cancel_scope.cancel()
-                await self._hand_back()
+                await self.defer(*self._cut)
             finally:
                 await self._pool.close(PATIENCE_SECONDS)
 
@@ -127,14 +127,16 @@ class Service:
         self._hands.start_soon(self._do, task, ended)
         await ended.wait()
 
-    async def defer(self, task: Task) -> None:
-        """Make a job of a task, unless there is one. Of what goes wrong a sweep finds the rest."""
+    async def defer(self, *tasks: Task) -> None:
+        """Make jobs of tasks, unless there are some. Of what goes wrong a sweep finds the rest."""
         try:
             # Shielded, because a connection must not be left in the midst of something.
-            with anyio.move_on_after(PATIENCE_SECONDS, shield=True), suppress(AlreadyEnqueued):
-                await self._jobs.defer_job_async(job_of(task))
+            with anyio.move_on_after(PATIENCE_SECONDS, shield=True):
+                for task in tasks:
+                    with suppress(AlreadyEnqueued):
+                        await self._jobs.defer_job_async(job_of(task))
         except ConnectorException as error:
-            LOGGER.warning("%s of %s gets no job: %s", task.kind, task.subject, error.__cause__)
+            LOGGER.warning("of %d tasks some get no job: %s", len(tasks), error.__cause__)
 
     async def tidy(self) -> None:
         """Put the jobs of dead workers back, again and again."""
@@ -201,10 +203,6 @@ class Service:
             raise
         finally:
             ended.set()
-
-    async def _hand_back(self) -> None:
-        for task in self._cut:
-            await self.defer(task)
 
     # Jobs that nobody runs.
 
