@@ -50,6 +50,7 @@ def install_servers(session: nox.Session) -> None:
     """Install what the tests start besides Python, where that is ours to do; start nothing."""
     wanted = {
         **mail_servers(),
+        "pgbouncer": Path("/usr/sbin/pgbouncer").exists() or shutil.which("pgbouncer") is not None,
         "postgresql": "SIGNOFF_TEST_POSTGRES" in os.environ
         or shutil.which("pg_ctl") is not None
         or any(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import shutil
@@ -15,20 +16,25 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from typing_extensions import override
 
 WAIT: Final = 30
 """Seconds after which a test stops to wait for a server."""
 
 SBIN: Final = Path("/usr/sbin")
+TOKEN: Final = "ya29.token-of-"
 OWNER: Final = "nobody"
 GROUP: Final = "nogroup"
 
@@ -47,9 +53,16 @@ auth_failure_delay = 1 secs
 ssl = yes
 ssl_cert = <{certificate}
 ssl_key = <{certificate}
+auth_mechanisms = plain login xoauth2
 passdb {{
   driver = static
+  mechanisms = plain login
   args = password={password}
+}}
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2
+  args = {folder}/oauth2.conf
 }}
 userdb {{
   driver = static
@@ -69,6 +82,11 @@ service imap-login {{
     ssl = yes
   }}
 }}
+"""
+
+OAUTH2: Final = """
+tokeninfo_url = http://127.0.0.1:{token_port}/?access_token=
+username_attribute = email
 """
 
 POSTFIX: Final = """
@@ -118,6 +136,25 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
+class Tokens(BaseHTTPRequestHandler):
+    """An identity provider that knows one token for each mailbox, as `RealServers.token` has it."""
+
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: what a request holds is a token."""
+
+    def do_GET(self) -> None:
+        """Tell Dovecot whose a token is, if it is anybody's."""
+        [token] = parse_qs(urlsplit(self.path).query).get("access_token", [""])
+        user = token.removeprefix(TOKEN)
+        self.send_response(HTTPStatus.UNAUTHORIZED if user == token else HTTPStatus.OK)
+        said = b"{}" if user == token else json.dumps({"email": user, "active": True}).encode()
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+
 class RealServers:
     """
     Dovecot and Postfix, which deliver into the same mailboxes, and the CA that both are trusted by.
@@ -146,13 +183,15 @@ class RealServers:
         self._mail = folder / "mail"
         self._dovecot: subprocess.Popen[bytes] | None = None
         self._postfix: subprocess.Popen[bytes] | None = None
+        self._tokens = ThreadingHTTPServer(("127.0.0.1", 0), Tokens)
         certificate, authority = folder / "server.pem", folder / "ca.pem"
         write_certificates(certificate, authority)
         self.client = ssl.create_default_context(cafile=authority)
         self._configure(certificate)
 
     def start(self) -> None:
-        """Start both."""
+        """Start both, and whom Dovecot asks about tokens."""
+        Thread(target=self._tokens.serve_forever, daemon=True).start()
         self.start_dovecot()
         self._postfix = self._run("postfix", "-c", str(self._folder / "etc"), "start-fg")
         self._until(lambda: answers(self.smtp_port))
@@ -165,6 +204,13 @@ class RealServers:
             stop = [str(SBIN / "postfix"), "-c", str(self._folder / "etc"), "stop"]
             subprocess.run(stop, check=False, capture_output=True, timeout=WAIT)
             self._postfix.wait(WAIT)
+        self._tokens.shutdown()
+        self._tokens.server_close()
+
+    @staticmethod
+    def token(mailbox: str) -> str:
+        """Return an access token that opens a mailbox."""
+        return TOKEN + mailbox
 
     def start_dovecot(self) -> None:
         """Start Dovecot, on the same ports and over the same mailboxes as before."""
@@ -217,6 +263,7 @@ class RealServers:
             "certificate": certificate,
             "password": self.password,
             "port": self.imap_port,
+            "token_port": self._tokens.server_port,
             "tls_port": self.imaps_port,
             "uid": pwd.getpwnam(OWNER).pw_uid,
             "gid": grp.getgrnam(GROUP).gr_gid,
@@ -228,6 +275,7 @@ class RealServers:
             ),
         }
         (self._folder / "dovecot.conf").write_text(DOVECOT.format(**settings))
+        (self._folder / "oauth2.conf").write_text(OAUTH2.format(**settings))
         (self._folder / "etc" / "main.cf").write_text(POSTFIX.format(**settings))
         (self._folder / "etc" / "master.cf").write_text(MASTER.format(port=self.smtp_port))
 

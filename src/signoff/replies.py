@@ -22,7 +22,6 @@ from signoff.errors import (
     NotAllowedError,
     RequestCancelledError,
     RequestExpiredError,
-    SealInvalidError,
     StaleWriteError,
 )
 from signoff.mail.address import is_addressed, is_same, reply_address
@@ -103,6 +102,8 @@ class Replies:
         Idempotent by the message's id and sender: handling it again does nothing.
 
         Raises:
+            SealInvalidError: The request that it answers is not what was sealed; nothing was
+                recorded, and once the request is repaired the message counts.
             StoreError: The store failed; nothing was recorded, handle it again.
         """
         mail = parse(message.raw, complete=not message.cut)
@@ -127,8 +128,6 @@ class Replies:
         except StaleWriteError as stale:
             if stale.record_id != key:
                 raise
-        except SealInvalidError as error:
-            _log.warning("a reply came to a request whose seal is invalid: %s", error)
         return True
 
     async def _by_thread(self, mail: IncomingMail, inbox: Inbox) -> TokenRow | None:

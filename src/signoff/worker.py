@@ -371,6 +371,11 @@ class Worker:
         tries = self._tries.get(message.uid, 0) + 1
         try:
             ours = await self._replies.handle(message, inbox)
+        except SealInvalidError as error:
+            # Kept for after the repair: a further try before it would fail like this one.
+            _log.warning("a reply came to a request whose seal is invalid: %s", error)
+            await self._set_aside(inbox, message)
+            return False
         except Exception as error:
             # A record that is gone is no failure of the store: it would hold up all the others.
             if isinstance(error, StoreError) and not isinstance(error, NotFoundError):
@@ -379,13 +384,17 @@ class Worker:
             if tries < _TRIES:
                 self._tries[message.uid] = tries
                 raise InboxError("a message could not be handled; trying again") from None
-            self._tries.pop(message.uid, None)
-            await inbox.set_aside([message.uid])
-            health = self.inbox_health
-            self.inbox_health = replace(health, set_aside=health.set_aside + 1)
+            await self._set_aside(inbox, message)
             return False
         self._tries.pop(message.uid, None)
         return ours
+
+    async def _set_aside(self, inbox: Inbox, message: Incoming) -> None:
+        """Put a message where a person finds it, and count it."""
+        self._tries.pop(message.uid, None)
+        await inbox.set_aside([message.uid])
+        health = self.inbox_health
+        self.inbox_health = replace(health, set_aside=health.set_aside + 1)
 
 
 def _rest(error: InboxError, failures: int, interval: float) -> float:

@@ -27,10 +27,10 @@ MILLION: Final = (1_000_000,)
 
 
 def table(folder: Path, counts: Sequence[int]) -> None:
-    """Print the median and the 95th percentile, and what the worker's process takes."""
+    """Print the least, the median and the 95th percentile, and what the worker's process takes."""
     print(
-        "| store | parked | first page | of one reviewer | decide | due sweep | counts"
-        " | worker's memory |"
+        "| store, ms: least, p50, p95 | parked | first page | of one reviewer | decide | due sweep"
+        " | counts | worker's memory |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for count in counts:
@@ -69,6 +69,7 @@ async def _park_one(place: str, keyring: Keyring) -> None:
 def _line(store: str, count: int, found: Found) -> str:
     calls = (found.page, found.own, found.decide, found.sweep, found.count)
     cells = " | ".join(
-        f"{median(times):.1f}, {quantiles(times, n=20)[-1]:.1f} ms" for times in calls
+        f"{min(times):.1f}, {median(times):.1f}, {quantiles(times, n=20)[-1]:.1f}"
+        for times in calls
     )
     return f"| {store} | {count:,} | {cells} | {found.resident / 2**20:,.0f} MB |"

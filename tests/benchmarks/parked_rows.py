@@ -134,6 +134,8 @@ def fill_sqlite(path: Path, count: int) -> None:
                 for table, lines in made.items():
                     marks = ", ".join("?" * len(lines[0]))
                     connection.executemany(f"INSERT INTO {table} VALUES ({marks})", lines)  # noqa: S608 - names of ours
+        # Else the system would write it while it is measured.
+        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -148,7 +150,6 @@ _TRIGGERED: Final = """
     INSERT INTO {schema}.tallies SELECT 'run', status, 0, count(*) FROM {schema}.runs GROUP BY status;
     INSERT INTO {schema}.tallies
         SELECT 'request', status, 0, count(*) FROM {schema}.requests GROUP BY status;
-    ANALYZE;
 """
 """What the triggers would have written, one row after the other."""
 
@@ -177,6 +178,9 @@ def fill_postgres(address: str, schema: str, count: int) -> None:
                     for line in lines:
                         copy.write_row(line)
         connection.execute(sql.SQL(_TRIGGERED).format(schema=within))
+        # Else the server would do so while it is measured.
+        for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+            connection.execute(statement)
 
 
 def _types(connection: psycopg.Connection[dict[str, Any]], schema: str, table: str) -> list[str]:

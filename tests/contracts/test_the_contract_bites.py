@@ -28,6 +28,7 @@ from signoff.model.base import FORMAT
 from signoff.model.changes import (
     Acquire,
     Changes,
+    Checkpoint,
     CheckpointT,
     Claim,
     Release,
@@ -615,6 +616,16 @@ class ConsumesBeforeItAppends(Faulty):
         if set(changes.consumed) & {(signal.run_id, signal.cause) for signal in changes.signals}:
             raise StaleWriteError("signal", "not there yet")
         return changes
+
+
+class ForgetsWhatACheckpointWasTold(Faulty):
+    """Leaves out of a checkpoint what its run was told."""
+
+    caught_by = ("test_a_checkpoint_is_all_that_is_stored_of_a_run",)
+
+    @override
+    async def checkpoint(self, run_id: str) -> Checkpoint:
+        return replace(await super().checkpoint(run_id), signals=())
 
 
 class ForgetsLateResults(Faulty):

@@ -10,11 +10,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import anyio
+import psycopg
 import pytest
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
@@ -27,9 +29,11 @@ from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.ports import Notifier, Outgoing
 from signoff.security.keyring import Keyring
+from signoff.stores.postgres import PostgresStore
 from signoff.stores.sqlite import SQLiteStore
 
 CheckBooks: TypeAlias = Callable[[Path], None]
+CopyBooks: TypeAlias = Callable[[str, str, Path], Path]
 
 REVIEWER: Final = "cfo@acme.example"
 LEASE: Final = timedelta(seconds=0.6)
@@ -137,9 +141,54 @@ class Post(Notifier):
         """Do nothing."""
 
 
-def a_client(path: Path, keys: Keyring, lease: timedelta = LEASE) -> Client:
-    """Return a client as both processes make it."""
-    return Client(SQLiteStore(path), notifiers=[Post()], keyring=keys, lease=lease)
+@dataclass(frozen=True, slots=True)
+class Data:
+    """
+    Where the store of both processes is: in a file, or on a server.
+
+    Attributes:
+        folder: Where the file is, and what the processes leave behind.
+        server: The address of a PostgreSQL server; empty for the file.
+        schema: Where the store is on it.
+    """
+
+    folder: str
+    server: str = ""
+    schema: str = ""
+
+    def client(self, keys: Keyring) -> Client:
+        """Return a client as both processes make it."""
+        store = (
+            PostgresStore(self.server, schema=self.schema)
+            if self.server
+            else SQLiteStore(self.path)
+        )
+        return Client(store, notifiers=[Post()], keyring=keys, lease=LEASE)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.folder) / "signoff.db"
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database as another program does."""
+        if not self.server:
+            with closing(sqlite3.connect(self.path)) as connection:
+                return connection.execute(statement, values).fetchall()
+        with psycopg.connect(self.server, autocommit=True) as session:
+            session.execute(f"SET search_path = {self.schema}".encode())
+            return session.execute(statement.replace("?", "%s").encode(), values).fetchall()
+
+    def is_locked(self) -> bool:
+        """Say whether somebody is in the midst of a transaction of the file, and stays there."""
+        if self.server:
+            return False
+        with closing(sqlite3.connect(self.path, timeout=0.5, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
 
 
 class Other:
@@ -154,14 +203,14 @@ class Other:
         """Return the next line that it says."""
         return (await self._stdout.receive_until(b"\n", 1000)).decode()
 
-    def stop(self, path: Path) -> None:
+    def stop(self, data: Data) -> None:
         """
         Stop it, as a debugger does, or a machine that swaps.
 
         Not in the midst of a transaction: SQLite would let nobody else write until it wakes.
         """
         self._process.send_signal(signal.SIGSTOP)
-        while is_locked(path):
+        while data.is_locked():
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGSTOP)
 
@@ -176,28 +225,19 @@ class Other:
         assert await self._process.wait() == 0
 
 
-def is_locked(path: Path) -> bool:
-    """Say whether somebody is in the midst of a transaction, and stays there."""
-    with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return True
-        return False
-
-
 class Scene:
     """A database, this process's client, and another process."""
 
-    def __init__(self, path: Path, keys: Keyring, client: Client) -> None:
-        self.path = path
+    def __init__(self, data: Data, keys: Keyring, client: Client) -> None:
+        self.data = data
+        self.rows = data.rows
         self.keys = keys
         self.client = client
 
     @asynccontextmanager
     async def other(self, stop_at: str, *, backend: str = "asyncio") -> AsyncGenerator[Other]:
         """Let another process drain the store, and wait where it is told to."""
-        command = [sys.executable, __file__, str(self.path), stop_at, backend]
+        command = [sys.executable, __file__, *astuple(self.data), stop_at, backend]
         environment = {**os.environ, "SIGNOFF_KEY": self.keys.to_text()}
         async with await anyio.open_process(command, env=environment, stderr=None) as process:
             try:
@@ -219,23 +259,33 @@ class Scene:
             while not taken():
                 await self.client.drain()
 
-    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask the database as another program does."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute(statement, values).fetchall()
-
-    def everything(self) -> dict[str, Counter[tuple[Any, ...]]]:
+    def everything(self) -> dict[str, Counter[str]]:
         """Return all that is stored, by table."""
-        return {table: Counter(self.rows(f"SELECT * FROM {table}")) for table in TABLES}  # noqa: S608 - names of ours
+        return {
+            table: Counter(map(repr, self.rows(f"SELECT * FROM {table}")))  # noqa: S608 - names of ours
+            for table in TABLES
+        }
+
+
+@pytest.fixture(name="data", params=["file", pytest.param("server", marks=pytest.mark.reliability)])
+def _data(request: pytest.FixtureRequest, tmp_path: Path) -> Data:
+    if request.param == "file":
+        return Data(str(tmp_path))
+    address, schema = map(request.getfixturevalue, ("postgres", "postgres_schema"))
+    return Data(str(tmp_path), address, schema)
 
 
 @pytest.fixture(name="scene")
-async def _scene(tmp_path: Path, check_books: CheckBooks) -> AsyncGenerator[Scene]:
-    HERE.folder = tmp_path
-    path, keys = tmp_path / "signoff.db", Keyring.generate()
-    async with a_client(path, keys) as client:
-        yield Scene(path, keys, client)
-    check_books(path)
+async def _scene(
+    data: Data, check_books: CheckBooks, copy_books: CopyBooks
+) -> AsyncGenerator[Scene]:
+    HERE.folder = Path(data.folder)
+    keys = Keyring.generate()
+    async with data.client(keys) as client:
+        yield Scene(data, keys, client)
+    if data.server:
+        copy_books(data.server, data.schema, data.path)
+    check_books(data.path)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -268,7 +318,7 @@ async def test_a_process_woken_in_a_step_writes_nothing(scene: Scene) -> None:
     run = await scene.client.flows.start(Guarded, requester="agent-7")
     async with scene.other("step") as other:
         assert await other.hear() == "step"
-        other.stop(scene.path)
+        other.stop(scene.data)
         await scene.drain_until(
             lambda: bool(scene.rows("SELECT 1 FROM requests WHERE run_id = ?", run.run_id))
         )
@@ -284,7 +334,7 @@ async def test_a_process_woken_before_an_effect_does_not_start_it(scene: Scene) 
     await scene.client.hitl.approve(request_id=request.request_id, reviewer=REVIEWER)
     async with scene.other("replay") as other:
         assert await other.hear() == "replay"
-        other.stop(scene.path)
+        other.stop(scene.data)
         await scene.drain_until(lambda: bool(HERE.lines("effects")))
         before = scene.everything()
         await other.wake()
@@ -301,7 +351,7 @@ async def test_a_process_woken_after_an_effect_writes_only_its_late_result(scene
     in_doubt = "SELECT request_id FROM requests WHERE request_id <> ?"
     async with scene.other("end of the body") as other:
         assert await other.hear() == "end of the body"
-        other.stop(scene.path)
+        other.stop(scene.data)
         await scene.drain_until(lambda: bool(scene.rows(in_doubt, request.request_id)))
         before = scene.everything()
         await other.wake()
@@ -325,7 +375,7 @@ async def test_a_process_woken_before_anybody_took_over_records_what_it_did(scen
     await scene.client.hitl.approve(request_id=request.request_id, reviewer=REVIEWER)
     async with scene.other("end of the body") as other:
         assert await other.hear() == "end of the body"
-        other.stop(scene.path)
+        other.stop(scene.data)
         with anyio.fail_after(PATIENCE_SECONDS):
             while cast("Any", await scene.client._store.claim(run.run_id)).live:
                 pass
@@ -341,7 +391,7 @@ async def test_a_process_woken_while_sending_writes_nothing(scene: Scene) -> Non
     await scene.client.flows.start(Guarded, requester="agent-7")
     async with scene.other("after sending") as other:
         assert await other.hear() == "after sending"
-        other.stop(scene.path)
+        other.stop(scene.data)
         await scene.drain_until(lambda: len(HERE.lines("sent")) == 2)
         before = scene.everything()
         await other.wake()
@@ -371,12 +421,13 @@ async def test_a_message_whose_sender_was_killed_is_counted_and_sent_again(
     assert set(HERE.lines("sent")) == {delivery.message_id}
 
 
-async def drain(path: Path) -> None:
+async def drain(data: Data) -> None:
     """Be the other process."""
-    async with a_client(path, Keyring.from_env()) as client:
+    async with data.client(Keyring.from_env()) as client:
         await client.drain()
 
 
 if __name__ == "__main__":
-    HERE.folder, HERE.stop_at = Path(sys.argv[1]).parent, sys.argv[2]
-    anyio.run(drain, Path(sys.argv[1]), backend=sys.argv[3])
+    *place, HERE.stop_at, loop = sys.argv[1:]
+    HERE.folder = Path(place[0])
+    anyio.run(drain, Data(*place), backend=loop)

@@ -582,18 +582,28 @@ async def test_a_forged_token_is_like_none(desk: Desk, place: str) -> None:
 async def test_a_reply_to_a_forged_request_decides_nothing(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is put away, its run is told, and the log says why."""
+    """It is set aside at once, its run is told, and log and health say so; repaired, it counts."""
     asked = await desk.ask()
     request = await desk.client._store.request((await desk.now()).request_id)
     forged = request.model_copy(update={"version": request.version + 1, "message": "Sell?"})
     await desk.client._store.commit(Changes(requests=(forged,)))
-    desk.mail.reply(asked, "approved")
+    raw = desk.mail.reply(asked, "approved")
     await desk.client.drain()
 
-    assert desk.mail.put_away == ["1"]
+    assert (desk.mail.put_away, desk.mail.failed) == ([], ["1"])
+    inbox = (await desk.client.health()).inbox
+    assert inbox is not None
+    assert inbox.set_aside == 1
     assert "a reply came to a request whose seal is invalid" in caplog.text
     run = await desk.client.flows.get(request.run_id)
     assert (run.status, run.blocked_reason) == ("blocked", "seal_invalid")
+
+    repaired = request.model_copy(update={"version": request.version + 2})
+    await desk.client._store.commit(Changes(requests=(repaired,)))
+    desk.mail.receive(raw)
+
+    assert (await desk.now()).status == "approved"
+    assert (desk.mail.put_away, desk.mail.failed) == (["2"], ["1"])
 
 
 async def test_a_confirmation_that_is_lost_with_the_process_comes_later(store: Meddled) -> None:

@@ -140,7 +140,7 @@ async def test_what_is_missing_is_made_in_one_transaction(
         await store.commit(FIRST)
         before = await picture(store)
     ours = content(sql, postgres_schema)
-    good = "CREATE TABLE {schema}.more (n int);"
+    good = "-- reader: 1\nCREATE TABLE {schema}.more (n int);"
 
     monkeypatch.setattr(migrating, "migrations", lambda: (*first, good, "SELECT 1/0"))
     with pytest.raises(StoreUnavailableError, match="division by zero"):

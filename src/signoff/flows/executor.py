@@ -166,8 +166,7 @@ class Executor(Children):
         try:
             if await self._is_whole(session):
                 await self._take_with_answer(session)
-                if not session.released:
-                    await self._drive(session, code)
+                await self._drive(session, code)
         except Lost:
             _log.info("run %s is in other hands now", session.held.subject)
         except anyio.get_cancelled_exc_class():

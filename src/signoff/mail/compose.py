@@ -11,6 +11,7 @@ from signoff.mail.answering import how_to
 from signoff.mail.blocks import ATTACHMENT
 from signoff.mail.content import page_of, title_of, wants_answer
 from signoff.mail.flatten import POLICY, flatten, header_text, is_message_id
+from signoff.mail.parts import multipart, text_part
 from signoff.mail.render_html import html_of
 from signoff.mail.render_text import attachment_of, text_of
 from signoff.model.delivery import DeliveryKind
@@ -41,7 +42,7 @@ def compose(
     """
     Return a delivery as a finished mail.
 
-    Pure: the same arguments give the same bytes, but for the boundary between its parts. It is
+    Pure: the same arguments give the same bytes. It is
     `multipart/alternative`, text before HTML; the text is complete without the HTML. What is
     too long for a mail makes it `multipart/mixed` with a text attachment that holds all of it.
     No line of text or HTML reads as an answer to the request.
@@ -90,8 +91,9 @@ def compose(
     asks = outgoing.delivery.kind in ASKS
     message["Auto-Submitted"] = "auto-generated" if asks else "auto-replied"
     message["X-Auto-Response-Suppress"] = "All"
-    message.set_content(text_of(page))
-    message.add_alternative(html_of(page), subtype="html")
+    body = multipart(
+        "alternative", [text_part(text_of(page)), text_part(html_of(page), subtype="html")]
+    )
     if page.whole:
-        message.add_attachment(attachment_of(page), filename=ATTACHMENT)
-    return flatten(message, subject=subject)
+        body = multipart("mixed", [body, text_part(attachment_of(page), filename=ATTACHMENT)])
+    return flatten(message, subject=subject, body=body)

@@ -39,31 +39,35 @@ def is_message_id(text: str) -> bool:
     return len(text) <= _LONGEST_ID and _ID.fullmatch(text) is not None
 
 
-def flatten(message: EmailMessage, *, subject: str) -> bytes:
+def flatten(message: EmailMessage, *, subject: str, body: bytes) -> bytes:
     """
     Return a mail as bytes, headed by its subject.
 
     The subject may be folded and encoded; no other header is folded.
 
     Args:
-        message: The mail without a subject.
+        message: The mail without a subject and without a body.
         subject: What `header_text` made of the subject.
+        body: What `signoff.mail.parts.multipart` made of the parts, with its own head.
 
     Raises:
         NotifyError: The bytes, read again, have other headers than they should have.
 
     Source: RFC 5322 section 2.1.1.
     """
-    intended = ["Subject", *message.keys()]
+    intended = ["Subject", *message.keys(), "MIME-Version", "Content-Type"]
     head: str = SMTP.header_factory("Subject", subject).fold(policy=_SUBJECT_POLICY)
-    raw = head.encode("ascii") + message.as_bytes(policy=POLICY)
+    # Without the blank line at its end: the body's own head goes on.
+    headers = head.encode("ascii") + message.as_bytes(policy=POLICY).removesuffix(b"\r\n")
+    raw = headers + b"MIME-Version: 1.0\r\n" + body
     ensure_headers(raw, intended)
     return raw
 
 
 def ensure_headers(raw: bytes, intended: Sequence[str]) -> None:
     """Raise `NotifyError` unless a mail has exactly these headers, in this order."""
-    found = email.message_from_bytes(raw, policy=compat32).keys()
+    head, blank, _ = raw.partition(b"\r\n\r\n")
+    found = email.message_from_bytes(head + blank, policy=compat32).keys()
     if found != list(intended):
         raise NotifyError(
             f"the mail came out with the headers {found}, not {list(intended)}; it was not sent",

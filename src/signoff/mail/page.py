@@ -239,6 +239,8 @@ def counted(number: int, noun: str) -> str:
 
 def _reads_as_one(line: str, words: frozenset[str]) -> bool:
     compared = normalise(line)
+    if not compared.startswith(tuple(words)):
+        return False
     return any(
         compared.startswith(word) and not compared[len(word) : len(word) + 1].isalnum()
         for word in words

@@ -118,8 +118,12 @@ def normalise(text: str) -> str:
     Between words `_`, `-` and blanks are the same. What quotes or strikes out stays, so
     `> approved` and `~~approved~~` are no answers.
     """
-    compatible = _visible(unicodedata.normalize("NFKC", text))
-    folded = unicodedata.normalize("NFKC", compatible.casefold())
+    if text.isascii() and text.isprintable():
+        # The same as below: of such characters none is invisible, and each is compatible.
+        folded = text.lower()
+    else:
+        compatible = _visible(unicodedata.normalize("NFKC", text))
+        folded = unicodedata.normalize("NFKC", compatible.casefold())
     return _GAP.sub(" ", folded.lstrip(_OPENING).rstrip(_CLOSING))
 
 

@@ -17,6 +17,9 @@ _AGAIN: Final = (
 )
 """The server has undone the statement; sent again it may well be done."""
 
+_OUTDATED: Final = errors.FeatureNotSupported
+"""A statement was prepared before a migration changed its tables; on another connection it is not."""
+
 _REMEDIES: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
     (
         errors.InsufficientPrivilege,
@@ -48,7 +51,12 @@ _REMEDIES: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
 
 def is_worth_another(error: Exception, *, is_lost: bool) -> bool:
     """Return whether a statement that does no more when it is done twice should be sent again."""
-    return is_lost or isinstance(error, _AGAIN)
+    return is_lost or isinstance(error, (*_AGAIN, _OUTDATED))
+
+
+def is_outdated(error: Exception) -> bool:
+    """Return whether what a connection has prepared no longer fits the tables."""
+    return isinstance(error, _OUTDATED)
 
 
 def explained(error: Exception, place: str, *, is_lost: bool = False) -> SignoffError:

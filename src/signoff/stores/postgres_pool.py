@@ -28,7 +28,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
-from signoff.stores.postgres_errors import explained, is_worth_another
+from signoff.stores.postgres_errors import explained, is_outdated, is_worth_another
 from signoff.stores.postgres_news import News
 
 ResultT = TypeVar("ResultT")
@@ -285,6 +285,8 @@ class Server:
             except (psycopg.Error, UnicodeEncodeError) as error:
                 is_lost = is_lost or connection.broken
                 again = is_worth_another(error, is_lost=connection.broken)
+                if is_outdated(error):
+                    connection.close()
                 if not again or time.monotonic() > deadline:
                     raise explained(error, self.place, is_lost=is_lost) from error
                 time.sleep(_RETRY_SECONDS)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from psycopg.errors import InsufficientPrivilege
+
 from signoff.errors import ConfigurationError, SchemaError, StoreUnavailableError
 from signoff.stores.postgres_pool import Query, Session
+
+_log = logging.getLogger("signoff.stores.postgres")
 
 _LOCK: Final = Query(
     "SELECT pg_advisory_xact_lock(hashtextextended('signoff ' || %(name)s::text, 0))"
@@ -27,7 +33,12 @@ _OCCUPANTS: Final = Query(
     " WHERE nspname = %(name)s AND relkind IN ('r', 'p', 'v', 'm', 'f')"
 )
 
-_VERSION: Final = Query("SELECT max(version) AS version FROM {schema}.signoff_migrations")
+_VERSION: Final = Query(
+    "SELECT max(version) AS version,"
+    " max(coalesce((to_jsonb(made) ->> 'reader')::int, version)) AS reader"
+    " FROM {schema}.signoff_migrations AS made"
+)
+"""Asks for a column that older schemas do not have."""
 
 _EXISTS: Final = Query("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %(name)s")
 
@@ -37,10 +48,22 @@ _BOOK_NAME: Final = "signoff_migrations"
 
 _BOOK: Final = Query(
     "CREATE TABLE {schema}.signoff_migrations ("
-    "version integer NOT NULL PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+    "version integer NOT NULL PRIMARY KEY, reader integer,"
+    " applied_at timestamptz NOT NULL DEFAULT now())"
 )
 
-_NOTE: Final = Query("INSERT INTO {schema}.signoff_migrations (version) VALUES (%(version)s)")
+_GROWN_BOOK: Final = Query(
+    "ALTER TABLE {schema}.signoff_migrations ADD COLUMN IF NOT EXISTS reader integer"
+)
+
+_NOTE: Final = Query(
+    "INSERT INTO {schema}.signoff_migrations (version, reader) VALUES (%(version)s, %(reader)s)"
+)
+
+_READER: Final = re.compile(r"^-- reader: ([1-9][0-9]*)$", re.MULTILINE)
+
+NEEDED: Final = 1
+"""The oldest version of the schema that this code works on where its role may not bring it up to date."""
 
 OLDEST: Final = 130_000
 """The oldest server that will do, as `server_version_num` has it."""
@@ -59,24 +82,47 @@ def bring_up_to_date(session: Session, place: str) -> None:
     Make the tables, or bring them up to date: all that is missing in one transaction, or nothing.
 
     Whoever comes second waits, and finds nothing left to do. Where nothing is missing, nothing
-    is asked for that needs more than the rights to read.
+    is asked for that needs more than the rights to read. A newer schema that says that this code
+    may still work on it is worked on, and an older one that this role may not bring up to date
+    too, so that old and new processes run side by side.
 
     Raises:
         ConfigurationError: The server or its database will not do.
-        SchemaError: The schema is another program's, or a newer Signoff's; it was left as it is.
+        SchemaError: The schema is another program's, or needs a newer Signoff; it was left as it is.
         StoreUnavailableError: The server is a standby.
     """
     _check_server(session, place)
-    if _version(session, place) == len(migrations()):
+    version = _version(session, place)
+    if version >= len(migrations()):
         return
-    with session.transaction():
-        session.all(_LOCK, {"name": session.schema})
-        version = _version(session, place)
-        if version == 0:
-            _begin(session)
-        for number, script in enumerate(migrations()[version:], start=version + 1):
-            session.run(Query(script))
-            session.run(_NOTE, {"version": number})
+    try:
+        with session.transaction():
+            _migrate(session, place)
+    except InsufficientPrivilege:
+        if version < NEEDED:
+            raise
+        _log.warning(
+            "%s has schema version %d, and this role may not bring it to %d; working on it as it"
+            " is: open the store once as the owner of its tables",
+            *(place, version, len(migrations())),
+        )
+
+
+def _migrate(session: Session, place: str) -> None:
+    session.all(_LOCK, {"name": session.schema})
+    version = _version(session, place)
+    if version == 0:
+        _begin(session)
+    session.run(_GROWN_BOOK)
+    for number, script in enumerate(migrations()[version:], start=version + 1):
+        session.run(Query(script))
+        session.run(_NOTE, {"version": number, "reader": oldest_reader(script)})
+
+
+def oldest_reader(script: str) -> int:
+    """Return which version code has to know at least to work on what a migration leaves, as it says itself."""
+    (reader,) = _READER.findall(script)
+    return int(reader)
 
 
 def is_made(session: Session) -> bool:
@@ -100,14 +146,14 @@ def _version(session: Session, place: str) -> int:
             f"{place}: the schema holds tables of another program, and was left as it is;"
             " give another `schema=`"
         )
-    version = int(session.all(_VERSION)[0]["version"])
-    if version > len(migrations()):
+    made = session.all(_VERSION)[0]
+    if made["reader"] > len(migrations()):
         raise SchemaError(
-            f"{place} has schema version {version}, and this Signoff knows up to"
+            f"{place} has schema version {made['version']}, and this Signoff knows up to"
             f" {len(migrations())}; a newer one made it, and it was left as it is:"
             " upgrade this process"
         )
-    return version
+    return int(made["version"])
 
 
 def _check_server(session: Session, place: str) -> None:

@@ -160,6 +160,27 @@ class RunsContract(ContractBase):
         assert journal[1].record.status == "finished"
         assert list(await store.journal("run_9")) == []
 
+    async def test_a_checkpoint_is_all_that_is_stored_of_a_run(self, store: Store) -> None:
+        """The very same that is read piece by piece; of this run only."""
+        for run_id in ("run_1", "run_2"):
+            await store.commit(writing(a_run(run_id), an_occurrence(run_id=run_id)))
+            told = (a_signal("a", run_id=run_id), a_signal("b", run_id=run_id))
+            await store.commit(Changes(signals=told, claims=(an_acquire(run_id),)))
+        await store.commit(Changes(consumed=(("run_1", "a"),)))
+
+        for run_id in ("run_1", "run_2"):
+            found = await store.checkpoint(run_id)
+            assert found.claim == await store.claim(run_id)
+            assert found.run == await store.run(run_id)
+            assert list(found.journal) == list(await store.journal(run_id))
+            assert list(found.signals) == list(await store.signals(run_id))
+        await store.commit(writing(a_run("run_3")))
+        fresh = await store.checkpoint("run_3")
+        assert (fresh.claim, list(fresh.journal), list(fresh.signals)) == (None, [], [])
+        with pytest.raises(NotFoundError) as caught:
+            await store.checkpoint("run_9")
+        assert (caught.value.kind, caught.value.record_id) == ("run", "run_9")
+
     async def test_a_page_of_runs_with_a_newer_record_is_refused(self, store: Store) -> None:
         """Every read that would return the record raises `SchemaError`."""
         newer = a_run("run_1", key="k", format=FORMAT + 1)

@@ -1,3 +1,4 @@
+-- reader: 1
 -- What a PostgresStore keeps. The body of a record is the truth, exactly the bytes that were given;
 -- the typed columns beside it are there to search by, and each read compares them with the body.
 -- Records name each other without foreign keys, because the port promises nothing about the order
