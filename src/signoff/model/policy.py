@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
+from typing_extensions import override
 
 from signoff.model.base import Record
 
@@ -44,6 +45,12 @@ class Policy(Record):
     sla: Duration | None = None
     expires_after: Duration | None = None
     valid_for: Duration | None = None
+
+    if TYPE_CHECKING:  # pydantic makes it of the fields, because records are frozen
+
+        @override
+        def __hash__(self) -> int:
+            raise NotImplementedError
 
     def over(self, lower: Policy) -> Policy:
         """Return this policy with every field it leaves open taken from `lower`."""
