@@ -39,7 +39,7 @@ napoleon_numpy_docstring = False
 # Only our own names must resolve: the build needs no network, so it knows no other project's.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!signoff\b).*"),
-    (r"py:.*", r"signoff\.model\.(base|seal|values)\..*"),  # what records are made of
+    (r"py:.*", r"signoff\.model\.(base|changes|seal|values)\..*"),  # what records are made of
     (r"py:.*", r"signoff\.rules\..*"),  # what `and_` and `or_` return
     (r"py:.*", r"signoff\..*\.([A-Z](_co)?|\w+T(_co)?)"),  # type variables
 ]
