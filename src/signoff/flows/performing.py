@@ -14,7 +14,7 @@ import anyio
 from anyio import to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from signoff.errors import CodecError, ConfigurationError
+from signoff.errors import CodecError, ConfigurationError, StaleWriteError
 from signoff.flows.calls import CallKey, Calls, Permit, Settled
 from signoff.flows.failures import recorded
 from signoff.flows.session import Lost
@@ -110,7 +110,11 @@ async def _start(calls: Calls, key: CallKey) -> None:
     session = calls.session
     if not session.may_start():
         raise Lost
-    await calls.mark(key, remaining=True, status="started", fencing=session.held.fencing)
+    try:
+        await calls.mark(key, remaining=True, status="started", fencing=session.held.fencing)
+    except StaleWriteError:
+        # By the store's clock too little of the lease is left: another may have the run soon.
+        raise Lost from None
     if not session.may_start():
         # The process stood still between the commit and here; another may have the run.
         await calls.mark(key, status="waiting", fencing=0)
