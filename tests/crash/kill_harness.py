@@ -748,14 +748,6 @@ class Harness:
     def _bodies(self, table: str) -> list[dict[str, Any]]:
         return [json.loads(body) for (body,) in self._ask(f"SELECT body FROM {table}")]  # noqa: S608 - names of ours
 
-    def _is_wrong(self, line: str) -> bool:
-        """Say whether a line of the log may not be there."""
-        if self._orders.engine == "procrastinate":
-            # A worker that waits here for leave may be taken for dead, and others have its jobs
-            # then; that it could not end them is what Procrastinate leaves to the loop to say.
-            return line.startswith("ERROR") and not line.startswith("ERROR:asyncio:")
-        return line.startswith(("ERROR", "Traceback"))
-
     def _examine(self) -> None:
         """Compare what the store says with what happened."""
         runs, requests, deliveries = map(self._bodies, ("runs", "requests", "deliveries"))
@@ -766,7 +758,7 @@ class Harness:
         self.report.in_doubt = len(doubts)
         self.report.unknown = sum(one["unknown"] for one in deliveries)
         wrong = self.report.violations
-        wrong += [line for line in STAGE.lines("log") if self._is_wrong(line)]
+        wrong += [line for line in STAGE.lines("log") if line.startswith(("ERROR", "Traceback"))]
         wrong += [f"{invoice}: {n} effects" for invoice, n in effects.items() if n > 1]
         outputs = {one["occurrence_id"]: one["output"] for one in self._bodies("occurrences")}
         for run in runs:

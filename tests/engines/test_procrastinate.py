@@ -508,6 +508,26 @@ async def test_a_job_that_its_worker_has_by_the_books_only_is_put_back(
         await until(lambda: books.jobs() == [])
 
 
+async def test_a_job_whose_end_cannot_be_written_disturbs_nobody(
+    store: PostgresStore,
+    engine: ProcrastinateEngine,
+    books: Books,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As where another worker took this one for dead, and has put the job back and done it."""
+    work = Work()
+    work.hold("run_1")
+    async with serving(engine, work):
+        await store.commit(Changes(tasks=(a_task("run_1"),)))
+        await work.until(lambda: "run_1" in work.subjects(), PATIENCE)
+        books.all("DELETE FROM procrastinate_jobs")
+        work.let_go()
+        await until(lambda: "is not in the books" in caplog.text)
+        await store.commit(Changes(tasks=(a_task("run_2"),)))
+        await work.until(lambda: len(work.ended) == 2, PATIENCE)
+        await until(lambda: books.jobs() == [])
+
+
 async def test_a_worker_that_loses_its_tables_is_followed_by_another(
     store: PostgresStore,
     engine: ProcrastinateEngine,

@@ -20,7 +20,9 @@ from anyio.abc import TaskGroup
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
 from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 from psycopg_pool import AsyncConnectionPool
+from typing_extensions import override
 
 from signoff.engines.procrastinate_jobs import QUEUE, TASK, job_of
 from signoff.model.changes import Task, TaskKind
@@ -47,6 +49,22 @@ LOOSE_SECONDS: Final = 1.0
 
 BEATS: Final = 6
 """How often a worker gives a sign of life in the time after which it is taken for dead."""
+
+
+class _Books(JobManager):
+    """
+    Procrastinate's books, which take it lightly that the end of a job cannot be written.
+
+    The server is gone, or another worker has put the job back. Nobody waits for the task that
+    writes it, and what is still at work by the books is put back in time.
+    """
+
+    @override
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        try:
+            await super().finish_job(job, status, delete_job)
+        except ConnectorException as error:
+            LOGGER.warning("the end of job %s is not in the books: %r", job.id, error.__cause__)
 
 
 class Service:
@@ -96,7 +114,7 @@ class Service:
         )
         self._app = App(connector=PsycopgConnector())
         self._app.task(name=TASK, queue=QUEUE, pass_context=True)(self._job)
-        self._jobs = self._app.job_manager
+        self._app.job_manager = self._jobs = _Books(self._app.connector)
 
     def rest(self) -> None:
         """Take no more jobs, and go on with what is begun."""
