@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from signoff.codec import Codec
@@ -330,13 +330,15 @@ def _proof(inbox: Inbox) -> Proof:
 
 
 def _answer_in(reply: Reply, request: Request) -> Answer:
-    return read_answer(
+    answer = read_answer(
         reply.first,
         reply.rest,
         request.choices or None,
         risk=request.risk,
         default_outcome=request.default_outcome,
     )
+    # A greeting may be part of what somebody wants to have written: only a label needs none.
+    return answer if answer.kind in {"matched", "blank"} else replace(answer, feedback=reply.text)
 
 
 def _why_undecided(reply: Reply, answer: Answer, request: Request, proof: Proof) -> Refusal | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from signoff.mail.leftovers import is_doubtful, is_wordless, says_nothing
+from signoff.mail.leftovers import greeted, is_doubtful, is_wordless, says_nothing
 from signoff.mail.reply import SentContext, extract
 
 AUTHOR = "Ann Lee"
@@ -59,6 +59,10 @@ NOTHING = [
 ]
 
 DOUBTFUL = [
+    "Thanks",
+    "Thanks!",
+    "谢谢！",
+    "Hi all,\n\nMany thanks",
     "Kveðjanlegast,\nAnn",
     "Bien vu,",
     "All the wishes that there are in Lagos,\nAnn Lee",
@@ -87,7 +91,6 @@ WRITTEN = [
     "Hello Bob, the price is wrong",
     "Hi Ann here it looks good to me",
     "Dear lord this is bad",
-    "Thanks",
     "Thanks\nlooks good",
     "Well then, as we said,\nplease wait for the numbers",
     "The address is wrong:\nann@acme.example is right, so change that one please",
@@ -229,3 +232,38 @@ def test_a_place_below_the_quoted_mail_is_doubtful() -> None:
 def test_scripts_without_blanks_count_by_their_signs(text: str, doubtful: bool) -> None:
     """A sentence of Chinese is one word to a computer."""
     assert is_doubtful(text.split("\n"), "李安") is doubtful
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "below"),
+    [
+        ("Hi all,\n\nApproved\n\nGo on", "Approved", ("", "Go on")),
+        ("Hello\nApproved", "Approved", ()),
+        ("Buenos días:\n\nNo", "No", ()),
+        ("各位好：\n\n同意发布。", "同意发布。", ()),
+        ("Hi all,\n\nGood morning!\nNo", "No", ()),
+        ("お疲れ様です。\n却下", "却下", ()),
+        ("お疲れ様です。Leeです。\n却下", "お疲れ様です。Leeです。", ("却下",)),
+        ("Hi no\nApproved", "Hi no", ("Approved",)),
+        ("Hello Bob, no\nApproved", "Hello Bob, no", ("Approved",)),
+        ("お疲れ様です。却下します。\nApproved", "お疲れ様です。却下します。", ("Approved",)),
+        ("No\nHi all,", "No", ("Hi all,",)),
+    ],
+)
+def test_the_line_below_a_greeting_decides(text: str, first: str, below: tuple[str, ...]) -> None:
+    """The greeting stays among the lines; what may be more than one decides itself."""
+    reply = extract(f"{text}\n\n{QUOTED}", sent=SENT, author=AUTHOR)
+
+    assert (reply.first, reply.below) == (first, below)
+    assert reply.lines == tuple(text.split("\n"))
+    assert reply.text == text
+
+
+def test_a_greeting_may_say_who_writes() -> None:
+    """As Japanese ones do; it is the author's name that tells it from an answer."""
+    lines = ["お疲れ様です。広報部の田中です。", "", "承認"]
+
+    assert greeted(lines, "田中 健一") == 2
+    assert greeted(lines, "鈴木 大輔") == 0
+    assert greeted(lines, "") == 0
+    assert greeted(lines[:2], "田中 健一") == 0

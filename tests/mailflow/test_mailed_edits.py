@@ -162,6 +162,16 @@ async def test_changed_lines_change_what_runs(desk: Desk) -> None:
     ] == PAID
 
 
+async def test_changes_may_stand_below_a_greeting(desk: Desk) -> None:
+    """What is announced below it is read, and the greeting is no feedback."""
+    await desk.ask()
+
+    request = await desk.hear("Hi all,\n\nApproved with changes\namount = 900.5\n\nAs agreed.")
+
+    assert (request.status, request.feedback) == ("approved", "As agreed.")
+    assert [paid["amount"] for paid in PAID] == [Decimal("900.5")]
+
+
 async def test_the_confirmation_shows_old_and_new(desk: Desk) -> None:
     """Beside the line that was read; the request is closed."""
     await desk.ask()

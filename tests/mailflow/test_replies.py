@@ -263,3 +263,24 @@ async def test_mail_without_a_token_is_left_alone(office: Any) -> None:
     assert request.status == "pending"
     assert office.mail.put_away == []
     assert len(office.mail.sent) == sent
+
+
+async def test_a_label_below_a_greeting_decides(office: Any) -> None:
+    """The greeting is no part of the feedback."""
+    await office.ask()
+
+    request = await office.hear("Hi all,\n\nrejected\n\nwrong price on page 2")
+
+    assert (request.status, request.feedback) == ("rejected", "wrong price on page 2")
+
+
+async def test_other_text_keeps_its_greeting(office: Any) -> None:
+    """It may be what somebody wants to have written."""
+    await office.ask()
+
+    request = await office.hear("Dear customers,\nspring is here, and so are our new chairs.")
+
+    assert request.status == "pending"
+    assert [comment.text for comment in request.comments] == [
+        "Dear customers,\nspring is here, and so are our new chairs."
+    ]

@@ -306,6 +306,8 @@ BLIND: Final = shapes("blind")
 LAST: Final = shapes("last")
 PROOF: Final = shapes("proof")
 """The shapes of other people's closings: what is left of them is doubted and becomes a comment."""
+INDEPENDENT: Final = shapes("independent")
+"""The shapes of somebody who had not seen the reading; greetings above the answer among them."""
 EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST]
 FROZEN: Final = {
     "held_out": "4f811ac9d15a9b45",
@@ -314,7 +316,10 @@ FROZEN: Final = {
     "blind": "08387c74a39a60b1",
     "last": "80a220bfe3fe9040",
     "proof": "6881dadbf8345942",
+    "independent": "ff09510b5f05d4ae",
 }
+MEASURED: Final = [HELD_OUT, UNSEEN, SEALED, BLIND, LAST, PROOF, INDEPENDENT]
+DOUBTED: Final = [*PROOF, *INDEPENDENT]
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
 
@@ -435,7 +440,7 @@ def test_there_are_enough_shapes_and_a_third_of_them_was_held_out() -> None:
     families = ("Gmail", "Outlook", "Exchange", "Apple Mail", "iOS", "Thunderbird", "Yahoo")
 
     assert len(EVERY) >= 200
-    assert 3 * len([*HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST, *PROOF]) >= len(EVERY)
+    assert 3 * sum(map(len, MEASURED)) >= len(EVERY)
     assert len({shape.data["language"] for shape in TUNED}) >= 10
     assert {"en", "de", "fr", "es", "it", "pt", "nl", "pl", "ja", "zh"} <= {
         shape.data["language"] for shape in HELD_OUT
@@ -461,7 +466,7 @@ def test_what_the_reviewer_wrote_is_found(question: Question, shape: Shape) -> N
     assert all(line in remaining for line in shape.words.split("\n"))
 
 
-@pytest.mark.parametrize("held_out", [HELD_OUT, UNSEEN, SEALED, BLIND, LAST, PROOF], ids=FROZEN)
+@pytest.mark.parametrize("held_out", MEASURED, ids=FROZEN)
 def test_the_first_line_is_right_in_ninety_seven_of_a_hundred_held_out_shapes(
     question: Question, held_out: list[Shape]
 ) -> None:
@@ -475,7 +480,7 @@ def test_the_first_line_is_right_in_ninety_seven_of_a_hundred_held_out_shapes(
     assert len(wrong) <= 0.03 * len(held_out), wrong
 
 
-@pytest.mark.parametrize("shape", [*EVERY, *PROOF], ids=by_name)
+@pytest.mark.parametrize("shape", [*EVERY, *DOUBTED], ids=by_name)
 def test_approved_is_read_as_approved(question: Question, shape: Shape) -> None:
     """Requirement 12: the reply replaced by the label, in every shape."""
     heard = question.heard(shape, "Approved")
@@ -492,7 +497,7 @@ def test_a_reply_in_which_nothing_was_written_holds_nothing(
     assert question.heard(shape, "") == Reply(())
 
 
-@pytest.mark.parametrize("shape", PROOF, ids=by_name)
+@pytest.mark.parametrize("shape", DOUBTED, ids=by_name)
 def test_what_is_left_of_a_deleted_reply_with_an_unknown_closing_is_doubted(
     question: Question, shape: Shape
 ) -> None:
@@ -511,13 +516,13 @@ async def test_deleted_replies_with_unknown_closings_decide_nothing(flow: type[F
         await client.flows.start(flow, requester="agent-7")
         await client.drain()
         asked = mail.sent[-1]
-        for shape in PROOF:
+        for shape in DOUBTED:
             mail.receive(shape.raw(asked, ""))
         await client.drain()
 
         [request] = await client.hitl.list_requests()
         assert (request.status, request.decisions) == ("pending", ())
-        assert len(mail.put_away) == len(PROOF)
+        assert len(mail.put_away) == len(DOUBTED)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -538,7 +543,7 @@ async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Fl
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("held_out", [HELD_OUT, UNSEEN, SEALED, BLIND, LAST, PROOF], ids=FROZEN)
+@pytest.mark.parametrize("held_out", MEASURED, ids=FROZEN)
 async def test_held_out_replies_approve_by_the_whole_way(held_out: list[Shape]) -> None:
     """Requirement 12: a request for each held-out shape, and `Approved` in each reply."""
     async with serving() as (client, mail):

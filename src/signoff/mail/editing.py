@@ -110,7 +110,7 @@ def edit_in(reply: Reply, request: Request, codec: Codec) -> MailedEdit | None:
         return None
     if not announces_changes(reply.first):
         return _unannounced(reply, request, offer)
-    written = read_changes(request.payload_tree, reply.lines[1:], fixed=request.hidden)
+    written = read_changes(request.payload_tree, reply.below, fixed=request.hidden)
     text = json.dumps(written.edit.tree, ensure_ascii=False, separators=(",", ":"))
     answer = read_answer(offer.label, written.feedback, request.choices, risk=request.risk)
     words = written.feedback or APPROVED_WITH_CHANGES
@@ -125,7 +125,7 @@ def edit_in(reply: Reply, request: Request, codec: Codec) -> MailedEdit | None:
 
 def _unannounced(reply: Reply, request: Request, offer: Offer) -> MailedEdit | None:
     answer = read_answer(reply.first, reply.rest, request.choices, risk=request.risk)
-    given = changes_among(request.payload_tree, reply.lines[1:], fixed=request.hidden)
+    given = changes_among(request.payload_tree, reply.below, fixed=request.hidden)
     if answer.outcome != offer.label or not given:
         return None
     return MailedEdit(

@@ -26,6 +26,7 @@ _MARK: Final = re.compile(
 _AROUND: Final = " \t\u00a0*_,.!;:~\u060c\uff0c\u3002\u3001\uff01\u055d"
 _AROUND_NOTICE: Final = _AROUND + "-=+#|\u2500\u2014"
 _COMMA: Final = (",", "\u060c", "\uff0c", "\u3001", "\u055d")
+_ENDS_GREETING: Final = (*_COMMA, "!", ":", "\uff01", "\uff1a")
 _IN_BRACKETS: Final = re.compile(r"(?:\[[^\]]*\]|<[^>]*>|&#?\w{1,8};|\s)+")
 _CONTACT: Final = re.compile(
     r"""(?:(?:tel|phone|mobile|mob|cell|fax|e-?mail|web|[tmefwpd])\b[.:]?\s*)?
@@ -64,6 +65,18 @@ def says_nothing(lines: Sequence[str], author: str) -> bool:
     return not said or _begins_as_signature(said, author) or _are_notices(said)
 
 
+def greeted(lines: Sequence[str], author: str) -> int:
+    """
+    Return how many lines at the top only greet, blank ones among them; 0 if nothing is below.
+
+    A greeting ends as greetings do, names nobody, or says who its author is: what stands besides
+    on a line might be the answer.
+    """
+    named = _words(author)
+    written = (at for at, line in enumerate(lines) if line.strip() and not _greets(line, named))
+    return next(written, 0)
+
+
 def is_doubtful(lines: Sequence[str], author: str) -> bool:
     """
     Return whether lines that are left may be a greeting, a closing or a name, nothing more.
@@ -74,6 +87,8 @@ def is_doubtful(lines: Sequence[str], author: str) -> bool:
     if not said:
         return False
     named = _words(author)
+    if all(map(_is_formula, said)):
+        return True
     return _is_about_nothing(said) or _is_card(said, named) or _is_like_a_formula(said, named)
 
 
@@ -160,11 +175,25 @@ def _without_greeting(lines: Sequence[str]) -> list[str]:
 def _is_preamble(line: str) -> bool:
     if is_wordless(line) or _IN_BRACKETS.fullmatch(line) or BANNER.fullmatch(line):
         return True
+    return _is_greeting(line)
+
+
+def _greets(line: str, named: Sequence[str]) -> bool:
+    """Return whether a line is a greeting for certain."""
+    bare = line.strip()
+    if not _is_greeting(bare):
+        return False
+    if bare.endswith(_ENDS_GREETING) or GREETING.fullmatch(bare.rstrip(_AROUND)):
+        return True
+    return bare.endswith("\u3002") and any(name in bare for name in named)
+
+
+def _is_greeting(line: str) -> bool:
     greeting = GREETING.match(line) if len(line) <= _SHORT else None
     if greeting is None:
         return False
     whom = line[greeting.end() :].rstrip(_AROUND)
-    ends = line.endswith((*_COMMA, "!", ":", "\uff01", "\uff1a"))
+    ends = line.endswith(_ENDS_GREETING)
     within = whom.strip(_AROUND)
     return len(_words(whom)) <= (_FEW_WORDS if ends else 1) and not any(c in within for c in _COMMA)
 

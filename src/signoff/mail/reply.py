@@ -16,7 +16,13 @@ from itertools import pairwise, takewhile
 from typing import Final
 
 from signoff.mail.armour import without_armour
-from signoff.mail.leftovers import is_doubtful, is_wordless, names_a_place, says_nothing
+from signoff.mail.leftovers import (
+    greeted,
+    is_doubtful,
+    is_wordless,
+    names_a_place,
+    says_nothing,
+)
 from signoff.mail.marks import REPLY_LINE
 from signoff.mail.mime import CUT, bounded
 from signoff.mail.phrases import (
@@ -107,22 +113,34 @@ class Reply:
             it has one form.
         doubtful: Whether they may be what stands in every mail of this author, a greeting or a
             closing that we do not know. Such lines answer if they name one of the choices.
+        greeted: How many lines at the top only greet, where something stands below them.
     """
 
     lines: tuple[str, ...]
     left_out: tuple[str, ...] = field(default=(), compare=False, repr=False)
     elsewhere: tuple[str, ...] = field(default=(), compare=False, repr=False)
     doubtful: bool = field(default=False, compare=False)
+    greeted: int = field(default=0, compare=False)
 
     @property
     def first(self) -> str:
-        """The line that decides; empty if there is none."""
-        return self.lines[0] if self.lines else ""
+        """The line that decides: the first that does more than greet; empty if there is none."""
+        return self.lines[self.greeted] if self.lines else ""
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The lines after it."""
+        return self.lines[self.greeted + 1 :]
 
     @property
     def rest(self) -> str:
         """The lines after it, as one text."""
-        return "\n".join(self.lines[1:]).strip("\n")
+        return "\n".join(self.below).strip("\n")
+
+    @property
+    def text(self) -> str:
+        """All lines as one text, a greeting among them."""
+        return "\n".join(self.lines)
 
 
 def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -> Reply:
@@ -175,7 +193,8 @@ def _read(text: str, sent: SentContext, author: str, original: _Original) -> Rep
         or reading.is_set_off
         or (reading.is_below and any(map(names_a_place, found)))
     )
-    return Reply(found, tuple(reading.left_out), doubtful=doubtful)
+    left_out = tuple(reading.left_out)
+    return Reply(found, left_out, doubtful=doubtful, greeted=greeted(found, author))
 
 
 class _Original:
