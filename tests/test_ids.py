@@ -31,12 +31,13 @@ def test_an_id_is_its_prefix_and_26_characters(prefix: Prefix) -> None:
 
 @pytest.mark.parametrize("byte", [0x00, 0xFF])
 def test_an_id_holds_a_uuid_of_version_7(byte: int) -> None:
-    """Milliseconds first, then version and variant, and all else as random as it comes."""
-    made = as_uuid(new_id("run", NOON, lambda count: bytes([byte]) * count))
+    """Milliseconds first, then version, count and variant, and all else as random as it comes."""
+    at = NOON + timedelta(seconds=1 + byte)
+    made = as_uuid(new_id("run", at, lambda count: bytes([byte]) * count))
 
     assert (made.version, made.variant) == (7, uuid.RFC_4122)
-    assert made.int >> 80 == int(NOON.timestamp() * 1000)
-    assert made.hex[12:] == ("7000" + "8" + "0" * 15 if byte == 0 else "7fff" + "b" + "f" * 15)
+    assert made.int >> 80 == int(at.timestamp() * 1000)
+    assert made.hex[12:] == ("7000" + ("8" + "0" * 15 if byte == 0 else "b" + "f" * 15))
 
 
 def test_ids_sort_by_their_time() -> None:
@@ -51,9 +52,21 @@ def test_ids_sort_by_their_time() -> None:
     assert [made for pair in zip(low, high, strict=True) for made in pair] == sorted(low + high)
 
 
+def test_ids_of_one_instant_sort_as_they_were_made() -> None:
+    """As far as they can be counted; whatever their kind and their random bytes are."""
+    other = NOON + timedelta(hours=1)
+    new_id("run", other)
+    high = new_id("dlv", NOON, lambda count: b"\xff" * count)
+    made = [new_id("dlv", NOON) for _ in range(4096)]
+
+    assert [high, *made[:-1]] == sorted([high, *made[:-1]])
+    assert as_uuid(made[-1]).hex[12:16] == as_uuid(made[-2]).hex[12:16] == "7fff"
+    assert as_uuid(new_id("run", other)).hex[12:16] == "7000"
+
+
 def test_ids_of_one_instant_differ() -> None:
-    """By 74 random bits."""
-    assert len({new_id("dlv", NOON) for _ in range(100)}) == 100
+    """By 62 random bits, where another process counts as this one does."""
+    assert len({new_id("dlv", NOON)[-12:] for _ in range(100)}) == 100
 
 
 def test_a_token_id_tells_no_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Literal
@@ -12,25 +13,46 @@ Prefix = Literal["run", "req", "dlv", "evt"]
 
 RandomBytes = Callable[[int], bytes]
 
-_VERSION: Final = 0x70
+_VERSION: Final = 0x7000
 _VARIANT: Final = 0x80
 _ID_BYTES: Final = 16
 _PADDING: Final = "======"
+_MOST_IN_ONE_MS: Final = 0x0FFF
+
+
+class _Order:
+    """Counts the ids of one millisecond, so that they sort in the order of their making."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ms = 0
+        self._count = 0
+
+    def next_in(self, ms: int) -> int:
+        """Return how many of this millisecond there were before; at the most what 12 bits hold."""
+        with self._lock:
+            self._count = min(self._count + 1, _MOST_IN_ONE_MS) if ms == self._ms else 0
+            self._ms = ms
+            return self._count
+
+
+_order: Final = _Order()
 
 
 def new_id(prefix: Prefix, now: datetime, random: RandomBytes = secrets.token_bytes) -> str:
     """
     Return a new id: `prefix`, an underscore and a UUIDv7 as 26 lower-case base32 characters.
 
-    The alphabet is the one whose text sorts as its bytes do.
+    The alphabet is the one whose text sorts as its bytes do. What this process makes in one
+    millisecond sorts in the order of its making, up to 4,096 ids.
 
-    Source: RFC 9562 section 5.7, RFC 4648 section 7.
+    Source: RFC 9562 sections 5.7 and 6.2 (method 1), RFC 4648 section 7.
     """
-    noise = bytearray(random(10))
-    noise[0] = _VERSION | noise[0] & 0x0F
-    noise[2] = _VARIANT | noise[2] & 0x3F
-    raw = int(now.timestamp() * 1000).to_bytes(6, "big") + bytes(noise)
-    return id_of(prefix, raw)
+    ms = int(now.timestamp() * 1000)
+    noise = bytearray(random(8))
+    noise[0] = _VARIANT | noise[0] & 0x3F
+    counted = _VERSION | _order.next_in(ms)
+    return id_of(prefix, ms.to_bytes(6, "big") + counted.to_bytes(2, "big") + bytes(noise))
 
 
 def bytes_of(record_id: str) -> bytes:

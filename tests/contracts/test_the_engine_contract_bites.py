@@ -21,6 +21,8 @@ from signoff.model.changes import Task
 from signoff.ports import Engine
 from signoff.testing import EngineContract
 
+pytestmark = pytest.mark.one_python
+
 NAMES = sorted(name for name in dir(EngineContract) if name.startswith("test_"))
 SEEN = (AssertionError, ExceptionGroup, RuntimeError, TimeoutError)
 """How a test of the contract fails: it does not hold, or the engine fails where it must not."""

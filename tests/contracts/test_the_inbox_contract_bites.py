@@ -20,6 +20,8 @@ from signoff.errors import InboxError
 from signoff.ports import Batch, Inbox, Incoming
 from signoff.testing import InboxContract
 
+pytestmark = pytest.mark.one_python
+
 SUITE = InboxContract()
 IMPATIENT = 0.2
 """Seconds that a test of the contract waits for what never comes."""

@@ -22,6 +22,8 @@ from signoff.ports import Notifier, Outgoing
 from signoff.testing import NotifierContract
 from signoff.testing.notifier_contract import KINDS, Arrived
 
+pytestmark = pytest.mark.one_python
+
 SUITE = NotifierContract()
 NAMES = sorted(name for name in dir(NotifierContract) if name.startswith("test_"))
 SEEN = (AssertionError, NotifyError, ExceptionGroup, ValueError, pytest.fail.Exception)

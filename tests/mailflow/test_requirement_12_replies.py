@@ -30,6 +30,8 @@ from signoff.ports import Outgoing
 from signoff.rules.outcomes import choices, read_answer
 from signoff.testing import ManualClock, MemoryMail
 
+pytestmark = pytest.mark.one_python
+
 REPLIES: Final = Path(__file__).parents[1] / "data" / "replies"
 REVIEWER: Final = "ann.lee@acme.example"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -207,6 +207,19 @@ class Failing(MemoryStore):
         await super().commit(changes)
 
 
+class Unreadable(MemoryStore):
+    """A store that says no more what is to be done, though nobody is dead."""
+
+    _asked = 0
+
+    @override
+    async def ready(self, names: Sequence[str], *, limit: int) -> Sequence[str]:
+        self._asked += 1
+        if self._asked > 20:
+            raise StoreUnavailableError("the disk is gone")
+        return await super().ready(names, limit=limit)
+
+
 def second(wrong: type[MemoryStore]) -> Callable[[], MemoryStore]:
     """Return what makes one right store, for the undisturbed runs, and wrong ones then."""
     made: list[MemoryStore] = []
@@ -221,7 +234,12 @@ def second(wrong: type[MemoryStore]) -> Callable[[], MemoryStore]:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(
     ("wrong", "what"),
-    [(Lossy, ""), (Forgetful, "at odds with its audit entries"), (Failing, "the disk is full")],
+    [
+        (Lossy, ""),
+        (Forgetful, "at odds with its audit entries"),
+        (Failing, "the disk is full"),
+        (Unreadable, "the disk is gone"),
+    ],
 )
 async def test_a_store_that_is_wrong_is_found(wrong: type[MemoryStore], what: str) -> None:
     """The control: within some seeds, one goes wrong, and is named."""

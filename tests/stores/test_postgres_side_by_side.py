@@ -24,6 +24,8 @@ from signoff.testing.builders import a_request, a_run, writing
 from signoff.testing.contract_base import Capability
 from signoff.testing.contract_commits import FIRST, CommitsContract, picture
 
+pytestmark = pytest.mark.one_python
+
 KEYS = Keyring.generate()
 REVIEWER = "cfo@acme.example"
 
