@@ -50,6 +50,8 @@ from signoff.testing import StoreContract
 from signoff.testing.builders import MICROSECOND, NOON, AnyRecord, sealed
 from signoff.testing.store_contract import Capability, Reopen
 
+pytestmark = pytest.mark.one_python
+
 RecordT = TypeVar("RecordT", Request, TokenRow, Delivery)
 
 WRITES = [one.name for one in fields(Changes) if one.name not in {"tasks", "now", "until"}]

@@ -20,8 +20,6 @@ from signoff.model.run import OccurrenceStatus
 from signoff.rules.dispatch import Cause, Dispatch, Marking, Occ, finish, runnable, runs_of
 from signoff.rules.graph import And, Condition, Graph, Or, StepSpec
 
-pytestmark = pytest.mark.one_python
-
 RUN = "the run itself"
 STEPS = "abcdef"
 LABELS = "xy"
