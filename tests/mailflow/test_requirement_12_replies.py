@@ -310,6 +310,8 @@ PROOF: Final = shapes("proof")
 """The shapes of other people's closings: what is left of them is doubted and becomes a comment."""
 INDEPENDENT: Final = shapes("independent")
 """The shapes of somebody who had not seen the reading; greetings above the answer among them."""
+SECOND_JURY: Final = shapes("second_jury")
+"""The shapes of another one who had not; sentences of courtesy above signatures among them."""
 EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST]
 FROZEN: Final = {
     "held_out": "4f811ac9d15a9b45",
@@ -319,9 +321,10 @@ FROZEN: Final = {
     "last": "80a220bfe3fe9040",
     "proof": "6881dadbf8345942",
     "independent": "ff09510b5f05d4ae",
+    "second_jury": "2914824142d0fe3f",
 }
-MEASURED: Final = [HELD_OUT, UNSEEN, SEALED, BLIND, LAST, PROOF, INDEPENDENT]
-DOUBTED: Final = [*PROOF, *INDEPENDENT]
+MEASURED: Final = [HELD_OUT, UNSEEN, SEALED, BLIND, LAST, PROOF, INDEPENDENT, SECOND_JURY]
+DOUBTED: Final = [*PROOF, *INDEPENDENT, *SECOND_JURY]
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
 

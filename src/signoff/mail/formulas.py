@@ -71,6 +71,29 @@ THANKS: Final = re.compile(
 )
 """A closing above one's own name; without a name below it may be all that somebody writes."""
 
+COURTESY: Final = re.compile(
+    r"""(?:(?:please|pls)\ )?(?:let\ me\ know|feel\ free|do(?:\ not|n['\u2019]t)\ hesitate)\b.{0,40}\b(?:questions|contact|reach\ out)\b.{0,30}
+      | (?:if|should)\ you\ have\ any\ (?:further\ )?questions\b.{0,50} | i\ look\ forward\ to\ (?:hearing\ from\ you|your\ (?:reply|feedback))
+      | (?:i\ )?remain\ at\ your\ disposal.{0,40}
+      | (?:für|bei)\ (?:weitere[nr]?\ )?(?:rück)?fragen\b.{0,40}\b(?:verfügung|melden|jederzeit)\b.{0,20}
+      | ich\ freue\ mich\ auf\ (?:ihre|eure|deine|die)\ (?:antwort|rückmeldung)
+      | (?:je\ |nous\ )?(?:reste|restons|demeure)\b.{0,20}\bà\ (?:votre|ta)\ (?:entière\ )?disposition.{0,40} | dans\ l['\u2019]attente\ de\ (?:votre|vous|ta)\b.{0,30}
+      | n['\u2019]hésitez?\ pas\ à\ (?:me|nous)\b.{0,40}
+      | (?:quedo|quedamos)\ (?:muy\ |siempre\ )?(?:atent[oa]s?|(?:al\ )?pendientes?|a\ (?:tu|su|vuestra)\ disposición)(?:(?!\bque\b).){0,40} | cualquier\ (?:duda|consulta)\b.{0,50}
+      | (?:resto|rimango|restiamo|rimaniamo)\ (?:a\ (?:\w+\ )?disposizione|in\ attesa\ di\ (?:un\ )?(?:vostr|tu|su|riscontr)\w+).{0,40} | per\ (?:qualsiasi|ogni|eventuali)\ (?:dubbi\w?|chiariment\w)\b.{0,40}
+      | (?:fico|ficamos|permaneço)\ (?:à|no|ao)\ (?:\w+\ )?(?:disposição|dispor|aguardo).{0,30} | qualquer\ dúvida\b.{0,50} | aguardo\ (?:o\ )?(?:seu\ |vosso\ )?(?:retorno|contato)
+      | (?:ik|wij|we)\ hoor(?:en)?\ (?:het\ )?graag(?:\ van\ (?:u|je|jullie))? | (?:bij|voor|mocht\ (?:u|je))\ (?:nog\ )?vragen\b.{0,50}
+      | w\ razie\ (?:jakichkolwiek\ |dodatkowych\ )?(?:pytań|wątpliwości)\b.{0,50} | pozosta(?:ję|jemy)\ (?:do\ (?:\w+\ )?dyspozycji|w\ kontakcie)
+      | [^\u3002\uff1f?]{0,30}(?<![をでにへ])(?:宜しく|よろしく)(?:お願い|御願い|おねがい)[^\u3002\uff1f?]{0,10}
+      | 如(?:果|您|你)?有?(?:任何|其他|其它)?(?:问题|問題|疑问|疑問).{0,12}(?:联系|聯繫|聯絡|联络|沟通|告知).{0,3} | (?:期待|静候|靜候)(?:您|你)?的?(?:回复|回覆|佳音|反馈)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""
+A whole sentence with which people end a mail: that they wait, are at hand, or ask for kindness.
+
+It may be an answer (`よろしくお願いします` asks for something), so it is doubted, not left out.
+"""
+
 GREETING: Final = re.compile(
     r"""(?:hi(?:ya)?|hello|hey|dear|greetings|to\ whom\ it\ may\ concern|good\ (?:morning|afternoon|evening|day)
       | hallo|moin(?:\ moin)?|servus|grüezi|guten\ (?:tag|morgen|abend)|sehr\ geehrte[rs]?|werte[rs]?|liebe[rs]?
@@ -92,6 +115,7 @@ GREETING: Final = re.compile(
       | merhaba|selam(?:lar)?|günaydın|iyi\ günler|sayın|salam
       | שלום(?:\ רב)?|בוקר\ טוב|היי|السلام\ عليكم|مرحب[اًا]+|صباح\ الخير|تحية\ طيبة|السيد|سلام|با\ سلام
       | नमस्(?:ते|कार)|प्रिय|สวัสดี\S*|เรียน|(?:xin\ )?chào|kính\ gửi|selamat\ (?:pagi|siang|sore|malam)|halo|apa\ kabar
+      | ご担当者(?:各位|様|さま)|関係者各位|(?:皆|みな)(?:様|さま)
       | お世話になって(?:おり|い)ます|いつも.{0,6}お世話に.{2,10}|お疲れ(?:様|さま)です|こんにちは|おはようございます
       | (?:您|你|大家|各位(?:同事|领导|老师)?)好|各位(?:同事|领导|老师)?|早上好|下午好|尊敬的|안녕하(?:세요|십니까)
       | tere|labdien|sveik[iaos]+|laba\ (?:diena|rytą)|gerbiam\w+|hall?ó|sæl[lia]?r?|góðan\ (?:daginn|dag)|bon(?:a)?\ (?:dia|tarda|tardes)

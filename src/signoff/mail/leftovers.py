@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Final
 
-from signoff.mail.formulas import CLOSING, GREETING, LEGAL, NOTICE, SENT, THANKS
+from signoff.mail.formulas import CLOSING, COURTESY, GREETING, LEGAL, NOTICE, SENT, THANKS
 from signoff.mail.phrases import BANNER, DEVICES, DISCLAIMER, ITSELF
 
 _SLASH: Final = re.compile(r"[/|]")
@@ -87,7 +87,7 @@ def is_doubtful(lines: Sequence[str], author: str) -> bool:
     if not said:
         return False
     named = _words(author)
-    if all(map(_is_formula, said)):
+    if all(map(_is_formula, said)) or _is_only_courteous(said, author):
         return True
     return _is_about_nothing(said) or _is_card(said, named) or _is_like_a_formula(said, named)
 
@@ -106,6 +106,16 @@ def _may_close(line: str) -> bool:
     if not line.endswith(".") and _is_short(line, words=_CLOSING_WORDS, signs=_CLOSING_SIGNS):
         return True
     return _is_short(line, signs=_CLOSING_SIGNS)
+
+
+def _is_only_courteous(said: Sequence[str], author: str) -> bool:
+    """Return whether lines begin with a courtesy, and hold no more than a signature below."""
+    below = list(dropwhile(_is_courtesy, said))
+    return len(below) < len(said) and says_nothing(below, author)
+
+
+def _is_courtesy(line: str) -> bool:
+    return COURTESY.fullmatch(line.strip(_AROUND)) is not None
 
 
 def _is_about_nothing(said: Sequence[str]) -> bool:
