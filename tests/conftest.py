@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import hypothesis
 import pytest
 
+RELIABILITY = Path(__file__).with_name("reliability")
+
 # Before any test imports a part of it, so that shipped tests say what differed.
 pytest.register_assert_rewrite("signoff.testing")
 
@@ -190,7 +192,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what kills and races PostgreSQL servers to `nox -s reliability`: it takes minutes."""
+    """
+    Leave what takes minutes to where it belongs.
+
+    What kills and races PostgreSQL servers runs in `nox -s reliability` only, and what crashes
+    scenarios in all orders says little about a Python.
+    """
     for item in items:
+        if RELIABILITY in item.path.parents:
+            item.add_marker(pytest.mark.one_python)
         if item.get_closest_marker("slow") and "postgres" in item.nodeid:
             item.add_marker(pytest.mark.reliability)

@@ -39,8 +39,6 @@ from signoff.testing import (
     crash_everywhere,
 )
 
-pytestmark = pytest.mark.one_python
-
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 CFO = Reviewer("cfo@acme.example")
 PAID: list[str] = []
