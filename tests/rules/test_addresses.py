@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from signoff.rules.addresses import may_be_one, normalise_address, normalise_domain, one_spelling
@@ -21,6 +23,9 @@ from signoff.rules.addresses import may_be_one, normalise_address, normalise_dom
         ("a@\u0440\u0444.\u0440\u0444", "a@xn--p1ai.xn--p1ai"),
         ("a@\u4f8b\u3048.example", "a@xn--r8jz45g.example"),
         ("a@b\u00fc-1.example", "a@xn--b-1-hoa.example"),
+        # A letter that changes others, marks with a width and without.
+        ("a@\u30b3\u30fc\u30d2\u30fc.example", "a@xn--tck2c4fb.example"),
+        ("a@\u0939\u093f\u0928\u094d\u0926\u0940.example", "a@xn--j2bd4cyah0f.example"),
         ("x" * 64 + "@a.example", "x" * 64 + "@a.example"),
         ("a@" + "x" * 63 + ".example", "a@" + "x" * 63 + ".example"),
         ("a@1.2.3.example", "a@1.2.3.example"),
@@ -83,6 +88,25 @@ def test_what_could_be_read_in_two_ways_is_no_address(text: str) -> None:
         normalise_address(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("alice", "not a plain mail address"),
+        ("alice@corp@corp.example", "not a plain mail address"),
+        ("alice@co_rp.example", "not a domain name"),
+        ("alice@10.0.0.1", "not a domain name"),
+        (
+            "alice@stra\u00dfe.example",
+            "a domain name with more than one spelling; write it in ASCII (xn--)",
+        ),
+    ],
+)
+def test_what_is_no_address_says_why(text: str, why: str) -> None:
+    """In one sentence, which errors of the configuration end with."""
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
+        normalise_address(text)
+
+
 def test_a_domain_of_253_characters_is_the_longest() -> None:
     """The limit holds for the whole name."""
     longest = ".".join([*["x" * 49] * 5, "yyy"])
@@ -132,6 +156,7 @@ def test_a_name_has_one_spelling(name: str, expected: str) -> None:
         ("ann@ban\u212a.example", "ann@bank.example"),
         ("ann@a.xn--bcher-kva.xn--p1ai", "ann@a.b\u00fccher.\u0440\u0444"),
         ("stra\u00dfe", "STRASSE"),
+        ('"a@b"@b\u00fccher.example', '"a@b"@xn--bcher-kva.example'),
         ("ann@xn--\u00fc.example", "ANN@xn--\u00dc.example"),
         ("ann@xn--99999999.example", "ann@xn--99999999.EXAMPLE"),
     ],

@@ -49,8 +49,7 @@ class Policy(Record):
     if TYPE_CHECKING:  # pydantic makes it of the fields, because records are frozen
 
         @override
-        def __hash__(self) -> int:
-            raise NotImplementedError
+        def __hash__(self) -> int: ...
 
     def over(self, lower: Policy) -> Policy:
         """Return this policy with every field it leaves open taken from `lower`."""
