@@ -21,7 +21,7 @@ import anyio
 import pytest
 from typing_extensions import override
 
-from signoff import Client, Evidence, Flow, Proposal, human_feedback, start
+from signoff import Client, Evidence, Flow, Proposal, Request, human_feedback, start
 from signoff.mail.address import tokens_in
 from signoff.mail.incoming import automatic, parse
 from signoff.mail.reply import Reply, SentContext, extract
@@ -513,38 +513,37 @@ def test_what_is_left_of_a_deleted_reply_with_an_unknown_closing_is_doubted(
     assert read_answer(heard.first, heard.rest, THREE, risk="medium").kind in {"comment", "blank"}
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("flow", [Labelled, Defaulted, Free])
-async def test_deleted_replies_with_unknown_closings_decide_nothing(flow: type[Flow]) -> None:
-    """Requirement 12, by the whole way: what is doubted is a comment at the most."""
+async def after_deleted_replies(flow: type[Flow], shapes: Sequence[Shape]) -> Request:
+    """Return the question once every one of these shapes came back with the reply deleted."""
     async with serving() as (client, mail):
         await client.flows.start(flow, requester="agent-7")
         await client.drain()
         asked = mail.sent[-1]
-        for shape in DOUBTED:
+        for shape in shapes:
             mail.receive(shape.raw(asked, ""))
         await client.drain()
 
         [request] = await client.hitl.list_requests()
-        assert (request.status, request.decisions) == ("pending", ())
-        assert len(mail.put_away) == len(DOUBTED)
+        assert len(mail.put_away) == len(shapes)
+        return request
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("flow", [Labelled, Defaulted, Free])
+async def test_deleted_replies_with_unknown_closings_decide_nothing(flow: type[Flow]) -> None:
+    """Requirement 12, by the whole way: what is doubted is a comment at the most."""
+    request = await after_deleted_replies(flow, DOUBTED)
+
+    assert (request.status, request.decisions) == ("pending", ())
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("flow", [Labelled, Defaulted, Free])
 async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Flow]) -> None:
     """Requirement 12, by the whole way: also where text has a default outcome, or is the answer."""
-    async with serving() as (client, mail):
-        await client.flows.start(flow, requester="agent-7")
-        await client.drain()
-        asked = mail.sent[-1]
-        for shape in EVERY:
-            mail.receive(shape.raw(asked, ""))
-        await client.drain()
+    request = await after_deleted_replies(flow, EVERY)
 
-        [request] = await client.hitl.list_requests()
-        assert (request.status, request.decisions, request.comments) == ("pending", (), ())
-        assert len(mail.put_away) == len(EVERY)
+    assert (request.status, request.decisions, request.comments) == ("pending", (), ())
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

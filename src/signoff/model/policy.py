@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -46,10 +46,10 @@ class Policy(Record):
     expires_after: Duration | None = None
     valid_for: Duration | None = None
 
-    if TYPE_CHECKING:  # pydantic makes it of the fields, because records are frozen
-
-        @override
-        def __hash__(self) -> int: ...
+    @override
+    def __hash__(self) -> int:
+        # Pydantic would make the same, but type checkers don't see it: merged policies are kept.
+        return hash(tuple(self.__dict__.values()))
 
     def over(self, lower: Policy) -> Policy:
         """Return this policy with every field it leaves open taken from `lower`."""
