@@ -22,6 +22,7 @@ from signoff.hosting import Asker, Hosting
 from signoff.model.decision import Proof
 from signoff.model.policy import Policy
 from signoff.outbox import Outbox
+from signoff.polling import Poller
 from signoff.ports import Engine, Inbox, Notifier, Store
 from signoff.replies import Replies
 from signoff.returns import Returns
@@ -73,6 +74,7 @@ class Machinery:
         keeper: Keeps the claims of this client.
         executor: Drives runs.
         outbox: Sends deliveries.
+        poller: Reads the inbox, when there is one.
         worker: Does what is to be done.
         flows: The runs, for applications.
         hitl: The requests, for applications.
@@ -106,21 +108,24 @@ class Machinery:
             reply_proof=_reply_proof(setup.inbox),
             elsewhere=_ELSEWHERE,
         )
-        self.worker = Worker(
-            store=store,
-            executor=self.executor,
-            desk=desk,
-            outbox=self.outbox,
-            keeper=self.keeper,
-            inbox=setup.inbox,
-            replies=Replies(
+        self.poller = None
+        if setup.inbox is not None:
+            replies = Replies(
                 desk,
                 store=store,
                 keyring=keyring,
                 notifiers=setup.notifiers,
                 returns=Returns(desk, self.keeper, store=store, keyring=keyring),
                 codec=codec,
-            ),
+            )
+            self.poller = Poller(setup.inbox, replies, store=store)
+        self.worker = Worker(
+            store=store,
+            executor=self.executor,
+            desk=desk,
+            outbox=self.outbox,
+            keeper=self.keeper,
+            poller=self.poller,
         )
         self.flows = Flows(self.executor, bell, requester=setup.requester)
         self.hitl = Hitl(
@@ -156,7 +161,7 @@ class Machinery:
             self._setup.store,
             names=self.executor.names(),
             fared=self.outbox.health,
-            inbox=self.worker.how_the_inbox_fares() if self._setup.inbox is not None else None,
+            inbox=self.poller.health() if self.poller is not None else None,
             weaknesses=self.weaknesses(),
         )
 
