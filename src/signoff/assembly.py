@@ -21,11 +21,10 @@ from signoff.hitl import Counter, Hitl, Who
 from signoff.hosting import Asker, Hosting
 from signoff.model.decision import Proof
 from signoff.model.policy import Policy
-from signoff.outbox import Outbox
+from signoff.outbox import Bounces, Outbox
 from signoff.polling import Poller
 from signoff.ports import Engine, Inbox, Notifier, Store
 from signoff.replies import Replies
-from signoff.returns import Returns
 from signoff.security.keyring import Keyring
 from signoff.worker import Shift, Worker
 
@@ -115,7 +114,7 @@ class Machinery:
                 store=store,
                 keyring=keyring,
                 notifiers=setup.notifiers,
-                returns=Returns(desk, self.keeper, store=store, keyring=keyring),
+                bounces=Bounces(desk, self.keeper, store=store, keyring=keyring),
                 codec=codec,
             )
             self.poller = Poller(setup.inbox, replies, store=store)

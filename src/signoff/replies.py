@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from signoff.codec import Codec
+from signoff.correlation import Correlator, vouched
 from signoff.desk import Desk, Via
 from signoff.errors import (
     AlreadyDecidedError,
@@ -37,14 +38,12 @@ from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.token import TokenRow
 from signoff.model.values import Tree
-from signoff.outbox import earlier_refusals, token_text
+from signoff.outbox import Bounces, earlier_refusals, token_text
 from signoff.ports import Correspondence, Corresponds, Inbox, Incoming, Notifier, Outgoing, Store
-from signoff.returns import Returns
 from signoff.rules.authority import highest_risk, reaches
 from signoff.rules.lifecycle import Notice, Remark, Respond, ensure_open
 from signoff.rules.outcomes import Answer, read_answer
 from signoff.security.keyring import Keyring
-from signoff.tracing import Tracer, vouched
 
 _log = logging.getLogger("signoff.replies")
 
@@ -79,15 +78,15 @@ class Replies:
         store: Store,
         keyring: Keyring,
         notifiers: Mapping[str, Notifier],
-        returns: Returns,
+        bounces: Bounces,
         codec: Codec,
     ) -> None:
         self._desk = desk
         self._codec = codec
         self._store = store
         self._keyring = keyring
-        self._returns = returns
-        self._tracer = Tracer(store, keyring)
+        self._bounces = bounces
+        self._correlator = Correlator(store, keyring)
         self._writers = {
             name: notifier.correspondence
             for name, notifier in notifiers.items()
@@ -107,9 +106,9 @@ class Replies:
             StoreError: The store failed; nothing was recorded, handle it again.
         """
         mail = parse(message.raw, complete=not message.cut)
-        row = await self._tracer.by_address(mail)
+        row = await self._correlator.by_address(mail)
         if row is None:
-            delivery = await self._returns.delivery_of(mail)
+            delivery = await self._bounces.delivery_of(mail)
             if delivery is not None:
                 return await self._take_back(delivery, message, mail, inbox)
             row = await self._by_thread(mail, inbox)
@@ -134,7 +133,7 @@ class Replies:
         """Return the row of the token that a mail without one answers to; machines have none."""
         if self._why_automatic(mail) is not None:
             return None
-        return await self._tracer.by_thread(mail, inbox)
+        return await self._correlator.by_thread(mail, inbox)
 
     async def _take_back(
         self, delivery: Delivery, message: Incoming, mail: IncomingMail, inbox: Inbox
@@ -148,7 +147,7 @@ class Replies:
         if bounce is None:
             self.ignored["to a bounce address"] += 1
         elif not await self._store.was_handled(key):
-            await self._returns.record(delivery, bounce, key=key)
+            await self._bounces.record(delivery, bounce, key=key)
         return True
 
     async def _answer(

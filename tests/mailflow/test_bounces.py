@@ -22,7 +22,7 @@ from signoff.model.changes import Acquire, Changes, Release
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.notifiers import ConsoleNotifier
-from signoff.outbox import bounce_token
+from signoff.outbox.tokens import bounce_token
 from signoff.security.keyring import Keyring
 from signoff.security.tokens import DeliveryBinding, mint
 from signoff.stores import MemoryStore, SQLiteStore
