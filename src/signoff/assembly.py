@@ -16,9 +16,9 @@ from signoff.desk import Desk
 from signoff.flows.api import Flows
 from signoff.flows.executor import Executor
 from signoff.flows.session import Workshop
+from signoff.foreground import Asker, Foreground
 from signoff.health import Health, gather_health
 from signoff.hitl import Counter, Hitl, Who
-from signoff.hosting import Asker, Hosting
 from signoff.model.decision import Proof
 from signoff.model.policy import Policy
 from signoff.outbox import Bounces, Outbox
@@ -77,7 +77,7 @@ class Machinery:
         worker: Does what is to be done.
         flows: The runs, for applications.
         hitl: The requests, for applications.
-        hosting: What callers wait for.
+        foreground: What callers wait for.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -140,7 +140,7 @@ class Machinery:
                 names=self.executor.names,
             )
         )
-        self.hosting = Hosting(
+        self.foreground = Foreground(
             self.executor,
             self.outbox,
             flows=self.flows,

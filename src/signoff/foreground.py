@@ -1,4 +1,4 @@
-"""Driving what a caller waits for: kickoffs, keyed calls and calls outside a flow (floor 7)."""
+"""What a caller waits for, beside the worker: kickoffs, keyed calls, calls outside a flow (floor 7)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Asker = Callable[[Request], tuple[str, str]]
 """Asks a person at the terminal, and returns the label and the words."""
 
 
-class Hosting:
+class Foreground:
     """
     What an open client does for flows and gates that somebody waits for.
 
