@@ -58,7 +58,9 @@ def test_only_what_is_not_built_stands_in_parentheses() -> None:
             assert exists != name.startswith("("), name
 
 
-@pytest.mark.parametrize("package", ["flows", "gates", "hitl", "mail", "outbox"])
+@pytest.mark.parametrize(
+    "package", ["flows", "gates", "hitl", "mail", "outbox", "testing/store_contract"]
+)
 def test_the_map_of_a_package_names_each_of_its_modules(package: str) -> None:
     """Who opens a package of many modules is told where to look, and nothing is left out."""
     folder = SOURCE / package
