@@ -15,13 +15,13 @@ from typing import Final
 
 import anyio
 
+from signoff.batches import Batches
 from signoff.claims import Held, Keeper
 from signoff.desk import Desk
 from signoff.errors import (
     DecisionError,
     DrainLimit,
     InboxError,
-    NotFoundError,
     SealInvalidError,
     StoreError,
 )
@@ -52,7 +52,6 @@ RECONNECT_SECONDS: Final = 1.0
 _MOST_DOUBLINGS: Final = 30
 _AT_ONCE: Final = 64
 _PAGE: Final = 200
-_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +160,7 @@ class Worker:
         self._keeper = keeper
         self._inbox = inbox
         self._replies = replies
-        self._tries: dict[str, int] = {}
+        self._batches = Batches(replies)
         self.inbox_health = InboxHealth()
 
     def how_the_inbox_fares(self) -> InboxHealth:
@@ -351,8 +350,7 @@ class Worker:
             while more:
                 mark = await self._store.mark(inbox.name)
                 batch = await inbox.fetch(mark)
-                ours = [one.uid for one in batch.messages if await self._handle_message(inbox, one)]
-                await inbox.done(ours)
+                await self._handle(batch.messages, inbox)
                 if batch.mark is not None and batch.mark != mark:
                     await self._store.commit(Changes(marks={inbox.name: batch.mark}))
                 looked_at += len(batch.messages)
@@ -366,33 +364,18 @@ class Worker:
         self.inbox_health = replace(self.inbox_health, last_success=await self._store.now())
         return looked_at
 
-    async def _handle_message(self, inbox: Inbox, message: Incoming) -> bool:
-        """Handle one message, and say whether it was Signoff's and is dealt with."""
-        tries = self._tries.get(message.uid, 0) + 1
-        try:
-            ours = await self._replies.handle(message, inbox)
-        except SealInvalidError as error:
-            # Kept for after the repair: a further try before it would fail like this one.
-            _log.warning("a reply came to a request whose seal is invalid: %s", error)
-            await self._set_aside(inbox, message)
-            return False
-        except Exception as error:
-            # A record that is gone is no failure of the store: it would hold up all the others.
-            if isinstance(error, StoreError) and not isinstance(error, NotFoundError):
-                raise
-            _log.exception("a message in %s could not be handled (try %s)", inbox.name, tries)
-            if tries < _TRIES:
-                self._tries[message.uid] = tries
-                raise InboxError("a message could not be handled; trying again") from None
-            await self._set_aside(inbox, message)
-            return False
-        self._tries.pop(message.uid, None)
-        return ours
+    async def _handle(self, messages: Sequence[Incoming], inbox: Inbox) -> None:
+        """Handle messages, and put away those that are dealt with and those that nobody can."""
+        handled = await self._batches.handle(messages, inbox)
+        for uid in handled.hopeless:
+            await self._set_aside(inbox, uid)
+        if handled.failure is not None:
+            raise handled.failure
+        await inbox.done([one.uid for one in messages if one.uid in handled.ours])
 
-    async def _set_aside(self, inbox: Inbox, message: Incoming) -> None:
+    async def _set_aside(self, inbox: Inbox, uid: str) -> None:
         """Put a message where a person finds it, and count it."""
-        self._tries.pop(message.uid, None)
-        await inbox.set_aside([message.uid])
+        await inbox.set_aside([uid])
         health = self.inbox_health
         self.inbox_health = replace(health, set_aside=health.set_aside + 1)
 
