@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 import anyio
 
-from signoff.errors import InboxError, NotFoundError, SealInvalidError, StoreError
+from signoff.batches import Batches
+from signoff.errors import InboxError
 from signoff.model.changes import Changes
 from signoff.ports import Inbox, Incoming, Store
 from signoff.replies import Replies
@@ -23,7 +24,6 @@ LOGIN_PAUSE: Final = 10
 RECONNECT_SECONDS: Final = 1.0
 """How long to wait at the most after a first failure; doubled with each further one, up to a poll interval."""
 _MOST_DOUBLINGS: Final = 30
-_TRIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Poller:
         self._inbox = inbox
         self._replies = replies
         self._store = store
-        self._tries: dict[str, int] = {}
+        self._batches = Batches(replies)
         self._health = InboxHealth()
 
     def health(self) -> InboxHealth:
@@ -83,8 +83,7 @@ class Poller:
             while more:
                 mark = await self._store.mark(self.name)
                 batch = await self._inbox.fetch(mark)
-                ours = [one.uid for one in batch.messages if await self._handle(one)]
-                await self._inbox.done(ours)
+                await self._handle(batch.messages)
                 if batch.mark is not None and batch.mark != mark:
                     await self._store.commit(Changes(marks={self.name: batch.mark}))
                 looked_at += len(batch.messages)
@@ -123,33 +122,18 @@ class Poller:
             _log.info("inbox %s: the wait for news broke off: %s", self.name, error)
             raise
 
-    async def _handle(self, message: Incoming) -> bool:
-        """Handle one message, and say whether it was Signoff's and is dealt with."""
-        tries = self._tries.get(message.uid, 0) + 1
-        try:
-            ours = await self._replies.handle(message, self._inbox)
-        except SealInvalidError as error:
-            # Kept for after the repair: a further try before it would fail like this one.
-            _log.warning("a reply came to a request whose seal is invalid: %s", error)
-            await self._set_aside(message)
-            return False
-        except Exception as error:
-            # A record that is gone is no failure of the store: it would hold up all the others.
-            if isinstance(error, StoreError) and not isinstance(error, NotFoundError):
-                raise
-            _log.exception("a message in %s could not be handled (try %s)", self.name, tries)
-            if tries < _TRIES:
-                self._tries[message.uid] = tries
-                raise InboxError("a message could not be handled; trying again") from None
-            await self._set_aside(message)
-            return False
-        self._tries.pop(message.uid, None)
-        return ours
+    async def _handle(self, messages: Sequence[Incoming]) -> None:
+        """Handle messages, and put away those that are dealt with and those that nobody can."""
+        handled = await self._batches.handle(messages, self._inbox)
+        for uid in handled.hopeless:
+            await self._set_aside(uid)
+        if handled.failure is not None:
+            raise handled.failure
+        await self._inbox.done([one.uid for one in messages if one.uid in handled.ours])
 
-    async def _set_aside(self, message: Incoming) -> None:
+    async def _set_aside(self, uid: str) -> None:
         """Put a message where a person finds it, and count it."""
-        self._tries.pop(message.uid, None)
-        await self._inbox.set_aside([message.uid])
+        await self._inbox.set_aside([uid])
         self._health = replace(self._health, set_aside=self._health.set_aside + 1)
 
 

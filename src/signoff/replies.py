@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from signoff.codec import Codec
@@ -55,6 +55,32 @@ COMMENTS_PER_REQUEST: Final = 50
 """How many texts that decide nothing a request keeps of replies, so that a loop fills no store."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """
+    An incoming message, and what it is about.
+
+    Attributes:
+        message: As it came in.
+        mail: What was read of it.
+        key: What tells that it was handled.
+        row: The token that it answers to, if it has a genuine one.
+        delivery: The delivery that it came back of, if it did.
+    """
+
+    message: Incoming
+    mail: IncomingMail = field(repr=False)
+    key: str
+    row: TokenRow | None
+    delivery: Delivery | None
+
+    @property
+    def request_id(self) -> str:
+        """The request that it is about; empty if it is about none."""
+        about = self.row or self.delivery
+        return about.request_id if about else ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Sent:
     """The delivery that a token went out with, and how its notifier writes."""
@@ -94,7 +120,22 @@ class Replies:
         }
         self.ignored: Counter[str] = Counter()
 
-    async def handle(self, message: Incoming, inbox: Inbox) -> bool:
+    async def trace(self, message: Incoming, inbox: Inbox) -> Traced:
+        """
+        Return what one message is about. Reads only, and is true for as long as nothing is handled.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        mail = parse(message.raw, complete=not message.cut)
+        row = await self._correlator.by_address(mail)
+        delivery = None if row else await self._bounces.delivery_of(mail)
+        if row is None and delivery is None:
+            row = await self._by_thread(mail, inbox)
+        key = f"{inbox.name}:{mail.key}"
+        return Traced(message=message, mail=mail, key=key, row=row, delivery=delivery)
+
+    async def handle(self, traced: Traced, inbox: Inbox) -> bool:
         """
         Deal with one message, and say whether it was meant for Signoff.
 
@@ -105,13 +146,9 @@ class Replies:
                 recorded, and once the request is repaired the message counts.
             StoreError: The store failed; nothing was recorded, handle it again.
         """
-        mail = parse(message.raw, complete=not message.cut)
-        row = await self._correlator.by_address(mail)
-        if row is None:
-            delivery = await self._bounces.delivery_of(mail)
-            if delivery is not None:
-                return await self._take_back(delivery, message, mail, inbox)
-            row = await self._by_thread(mail, inbox)
+        mail, row, key = traced.mail, traced.row, traced.key
+        if traced.delivery is not None:
+            return await self._take_back(traced.delivery, traced)
         if row is None:
             self.ignored["no token"] += 1
             return False
@@ -119,7 +156,6 @@ class Replies:
         if sent is None:
             self.ignored["not sent by this client"] += 1
             return False
-        key = f"{inbox.name}:{mail.key}"
         if await self._store.was_handled(key):
             return True
         try:
@@ -135,15 +171,13 @@ class Replies:
             return None
         return await self._correlator.by_thread(mail, inbox)
 
-    async def _take_back(
-        self, delivery: Delivery, message: Incoming, mail: IncomingMail, inbox: Inbox
-    ) -> bool:
+    async def _take_back(self, delivery: Delivery, traced: Traced) -> bool:
         """Record what came back of a delivery; whatever else came to its address is ignored."""
         if delivery.notifier not in self._writers:
             self.ignored["not sent by this client"] += 1
             return False
+        message, key = traced.message, traced.key
         bounce = read_bounce(message.raw, complete=not message.cut)
-        key = f"{inbox.name}:{mail.key}"
         if bounce is None:
             self.ignored["to a bounce address"] += 1
         elif not await self._store.was_handled(key):
@@ -258,7 +292,8 @@ class Replies:
         ):
             notices = await self._explanation(request, row, refusal_note(refusal, line=reply.first))
             remark = Remark(author=row.recipient, text=answer.feedback, channel="email")
-            await self._desk.do(request.request_id, remark, via=Via(handled=key, notices=notices))
+            via = Via(handled=key, notices=notices, request=request)
+            await self._desk.do(request.request_id, remark, via=via)
         else:
             note = refusal_note(refusal, line=reply.first)
             await self._refuse(request, row, key=key, note=note)
@@ -288,7 +323,7 @@ class Replies:
         if edit:
             note["changes"] = edit.changes
         confirmation = Notice(kind="confirmation", recipient=row.recipient, note=note)
-        via = Via(token_id=row.token_id, handled=key, notices=(confirmation,))
+        via = Via(token_id=row.token_id, handled=key, notices=(confirmation,), request=request)
         try:
             await self._desk.do(request.request_id, command, via=via)
         except DecisionError as error:

@@ -1,5 +1,5 @@
 """
-The outbox: sends one delivery under a claim of its own, and records what became of it (floor 5).
+Sending: one attempt at a delivery, under a claim of its own, and what became of it (floor 5).
 
 At least once: a sender that dies between sending and recording leaves an attempt of unknown
 end, which is counted, shown and tried again with the same message id.
@@ -149,19 +149,23 @@ class Outbox:
             NotFoundError: There is no such delivery.
             StoreError: The store failed; the delivery is tried again later.
         """
-        held = await self._begin(delivery_id)
-        if held is None:
+        begun = await self._begin(delivery_id)
+        if begun is None:
             return False
+        held, delivery = begun
         try:
-            delivery = await self._store.delivery(delivery_id)
             ended = await self._attempt(delivery)
             await self._record(held, delivery, ended)
         finally:
             self._keeper.let_go(held)
         return True
 
-    async def _begin(self, delivery_id: str) -> Held | None:
-        """Claim a delivery and mark it as being sent, in one commit, before anything goes out."""
+    async def _begin(self, delivery_id: str) -> tuple[Held, Delivery] | None:
+        """
+        Claim a delivery and mark it as being sent, in one commit, before anything goes out.
+
+        Return the claim and the delivery as it was marked, or `None` if there is nothing to send.
+        """
         delivery = await self._store.delivery(delivery_id)
         now = await self._store.now()
         waits = delivery.status == "waiting" and delivery.not_before <= now
@@ -177,9 +181,11 @@ class Outbox:
             }
         )
         held = await self._keeper.take(delivery_id, changes=Changes(deliveries=(sending,)))
-        if held is not None and died:
+        if held is None:
+            return None
+        if died:
             _log.warning("nobody knows how the last attempt at %s ended", delivery_id)
-        return held
+        return held, sending
 
     async def _record(self, held: Held, delivery: Delivery, ended: Delivery) -> None:
         ended = ended.model_copy(update={"version": delivery.version + 1})
