@@ -29,6 +29,7 @@ from signoff.flows.executor import Executor
 from signoff.model.changes import Changes, Task
 from signoff.outbox import Outbox
 from signoff.ports import (
+    PAGE,
     BringsNews,
     Engine,
     Inbox,
@@ -51,7 +52,6 @@ RECONNECT_SECONDS: Final = 1.0
 """How long to wait at the most after a first failure; doubled with each further one, up to a poll interval."""
 _MOST_DOUBLINGS: Final = 30
 _AT_ONCE: Final = 64
-_PAGE: Final = 200
 _TRIES: Final = 3
 
 
@@ -223,11 +223,11 @@ class Worker:
 
     async def sweep(self) -> Sequence[Task]:
         """Return everything that is to be done now."""
-        ready = await self._store.ready(self._executor.names(), limit=_PAGE)
+        ready = await self._store.ready(self._executor.names(), limit=PAGE)
         # Behind a look at the store, so that whatever was committed for now is due.
         now = await self._store.now()
-        unsent = await self._store.due_deliveries(now, limit=_PAGE)
-        expired = await self._store.expired(now, limit=_PAGE)
+        unsent = await self._store.due_deliveries(now, limit=PAGE)
+        expired = await self._store.expired(now, limit=PAGE)
         return (
             *(Task(kind="deadline", subject=subject) for subject in expired),
             *(Task(kind="advance", subject=subject) for subject in ready),
