@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Final, Protocol, Self, runtime_checkable
 
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes, Checkpoint, Claim, Sealed, Signal, Task
@@ -22,6 +22,9 @@ from signoff.model.policy import Risk
 from signoff.model.request import Request, RequestStatus
 from signoff.model.run import Occurrence, Run, RunStatus
 from signoff.model.token import TokenRow
+
+PAGE: Final = 200
+"""How many tasks of a kind a sweep returns at the most: of one that returns as many, some may be left."""
 
 
 class Clock(Protocol):
@@ -557,7 +560,8 @@ class Engine(TaskSink, Protocol):
         """
         Run tasks until cancelled: those submitted, and those that `sweep` finds.
 
-        `handle` raises nothing but cancellation.
+        A sweep that has found `PAGE` tasks or more has perhaps left some out, so the next one
+        need not wait for so many seconds. `handle` raises nothing but cancellation.
         """
 
 

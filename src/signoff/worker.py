@@ -28,6 +28,7 @@ from signoff.model.changes import Changes, Task
 from signoff.outbox import Outbox
 from signoff.polling import Poller
 from signoff.ports import (
+    PAGE,
     BringsNews,
     Engine,
     LeavesToOthers,
@@ -42,7 +43,6 @@ _log = logging.getLogger("signoff.worker")
 MAX_PASSES: Final = 1000
 SWEEP_SECONDS: Final = 5.0
 _AT_ONCE: Final = 64
-_PAGE: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +184,11 @@ class Worker:
 
     async def sweep(self) -> Sequence[Task]:
         """Return everything that is to be done now."""
-        ready = await self._store.ready(self._executor.names(), limit=_PAGE)
+        ready = await self._store.ready(self._executor.names(), limit=PAGE)
         # Behind a look at the store, so that whatever was committed for now is due.
         now = await self._store.now()
-        unsent = await self._store.due_deliveries(now, limit=_PAGE)
-        expired = await self._store.expired(now, limit=_PAGE)
+        unsent = await self._store.due_deliveries(now, limit=PAGE)
+        expired = await self._store.expired(now, limit=PAGE)
         return (
             *(Task(kind="deadline", subject=subject) for subject in expired),
             *(Task(kind="advance", subject=subject) for subject in ready),

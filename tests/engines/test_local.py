@@ -11,9 +11,11 @@ import pytest
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
 from trio.testing import MockClock
+from typing_extensions import override
 
 from signoff.engines.local import AT_ONCE, LocalEngine
 from signoff.model.changes import Task
+from signoff.ports import PAGE
 
 NEVER = 3600.0
 """Seconds between two sweeps where a test is about none."""
@@ -176,6 +178,42 @@ async def test_two_that_serve_at_once_share_the_tasks() -> None:
         await rest()
 
     assert "c" in first.handled
+
+
+class Backlog(Work):
+    """Far more than a sweep finds at once."""
+
+    def __init__(self, left: int, *, stuck: bool = False) -> None:
+        super().__init__()
+        self._left = [a_task(str(number)) for number in range(left)]
+        self._is_stuck = stuck
+
+    @override
+    async def sweep(self) -> Sequence[Task]:
+        self.sweeps.append(anyio.current_time())
+        return self._left[:PAGE]
+
+    @override
+    async def handle(self, task: Task) -> None:
+        await super().handle(task)
+        if not self._is_stuck:
+            self._left.remove(task)
+
+
+async def test_what_a_full_sweep_has_left_is_swept_at_once() -> None:
+    """As soon as all that it found has begun; a sweep that is not full is the last for now."""
+    engine, work = LocalEngine(), Backlog(2 * PAGE + 50)
+    async with served(engine, work):
+        assert sorted(set(work.handled), key=int) == [str(one) for one in range(2 * PAGE + 50)]
+        assert 3 <= len(work.sweeps) <= 5
+
+
+async def test_a_full_sweep_of_what_is_not_to_be_done_is_not_repeated_at_once() -> None:
+    """The second one finds nothing new; so the next waits for its time."""
+    engine, work = LocalEngine(), Backlog(PAGE, stuck=True)
+    async with served(engine, work):
+        assert len(work.sweeps) == 2
+        assert len(work.handled) == 2 * PAGE
 
 
 class TestByTheClock:

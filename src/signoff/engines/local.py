@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from signoff.bell import Bell
 from signoff.model.changes import Task
-from signoff.ports import Engine, TakesNews
+from signoff.ports import PAGE, Engine, TakesNews
 
 AT_ONCE: Final = 64
 """How many tasks run at the same time at the most."""
@@ -25,7 +25,8 @@ class LocalEngine(Engine, TakesNews):
     Runs tasks in the event loop that serves.
 
     Tasks for later, and those that come while nothing serves, are left to the sweep, which
-    finds them in the store.
+    finds them in the store. One that finds so many that there may be more is followed by the next
+    as soon as all of them have begun, unless that one finds nothing new.
     """
 
     takes_news = True
@@ -51,10 +52,14 @@ class LocalEngine(Engine, TakesNews):
     ) -> None:
         limiter = anyio.CapacityLimiter(AT_ONCE)
         queued: set[_Key] = set()
+        found: frozenset[_Key] = frozenset()
+        is_more = False
 
         async def run(task: Task) -> None:
             async with limiter:
                 queued.discard(_key(task))
+                if is_more and not queued:
+                    self._bell.ring()
                 await handle(task)
 
         async with anyio.create_task_group() as tasks:
@@ -62,8 +67,11 @@ class LocalEngine(Engine, TakesNews):
                 next_sweep = anyio.current_time()
                 while True:
                     heard = self._bell.rings
-                    if anyio.current_time() >= next_sweep:
-                        self._add(await sweep())
+                    if anyio.current_time() >= next_sweep or (is_more and not queued):
+                        swept = await sweep()
+                        before, found = found, frozenset(map(_key, swept))
+                        is_more = len(swept) >= PAGE and not found <= before
+                        self._add(swept)
                         next_sweep = anyio.current_time() + every_seconds
                     for key, task in self._taken().items():
                         # One that has not begun yet will see whatever this one is about.
