@@ -98,7 +98,7 @@ def test_a_process_that_dies_at_any_statement_leaves_all_or_nothing(
 def test_a_commit_that_is_not_whole_would_be_found(
     postgres: str, postgres_schema: str, jobs_schema: str, engine: str, seen: str
 ) -> None:
-    """The control: a death finds half of it, or a job that is there already undoes all of it."""
+    """The control of one transaction and its savepoint: a death finds half of it, or a job that is there undoes all."""
     schemas = (postgres_schema, jobs_schema)
     found = in_a_process("die_at_each", postgres, *schemas, engine, seconds=290)
 

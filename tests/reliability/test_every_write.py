@@ -31,6 +31,7 @@ from signoff import (
 from signoff.errors import StoreUnavailableError
 from signoff.model.changes import Changes
 from signoff.model.delivery import Delivery
+from signoff.outbox import Outbox
 from signoff.ports import Notifier, Outgoing, RequestQuery, Store
 from signoff.stores import SQLiteStore
 from signoff.testing import (
@@ -542,3 +543,25 @@ async def test_a_change_without_its_entry_would_be_found(
             await everything(process)
     with pytest.raises((AssertionError, LookupError)):
         check_books(path)
+
+
+class Hasty(Outbox):
+    """An outbox that sends before it says so in the store."""
+
+    @override
+    async def send(self, delivery_id: str) -> bool:
+        await self._attempt(await self._store.delivery(delivery_id))
+        return await super().send(delivery_id)
+
+
+async def test_a_message_before_its_record_would_be_found(
+    tmp_path: Path, check_books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the outbox: what goes out when nobody could know of it after a crash."""
+    monkeypatch.setattr("signoff.assembly.Outbox", Hasty)
+    scene = Scene(
+        lambda folder: SQLiteStore(folder / "signoff.db"),
+        lambda folder: check_books(folder / "signoff.db"),
+    )
+    with pytest.raises(AssertionError, match="before the store knew"):
+        await scene.crashed(at_most=0)
