@@ -220,9 +220,10 @@ class Store(Protocol):
         Return all that is stored of a run, at the cost of one read where the store can do that.
 
         Only what its claim protects has to be of one state: whoever takes the very next claim
-        after the one that this returned knows that the run and its journal are still as they
-        were read. So reading one after the other, the claim first, is right for any store,
-        and is what this does where a store does no better.
+        after one that this returned as given back knows that the run and its journal are still
+        as they were read. (One whose lease has lapsed still lets its holder write, until it is
+        taken: read again after that.) So reading one after the other, the claim first, is right
+        for any store, and is what this does where a store does no better.
 
         Raises:
             NotFoundError: There is no such run.

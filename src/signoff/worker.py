@@ -223,8 +223,9 @@ class Worker:
 
     async def sweep(self) -> Sequence[Task]:
         """Return everything that is to be done now."""
-        now = await self._store.now()
         ready = await self._store.ready(self._executor.names(), limit=_PAGE)
+        # Behind a look at the store, so that whatever was committed for now is due.
+        now = await self._store.now()
         unsent = await self._store.due_deliveries(now, limit=_PAGE)
         expired = await self._store.expired(now, limit=_PAGE)
         return (

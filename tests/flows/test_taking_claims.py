@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
 from signoff import Client, Flow, HumanFeedbackResult, human_feedback, listen, router, start
@@ -299,6 +301,51 @@ async def test_who_answers_last_takes_nothing_from_who_has_the_claim(desk: Desk)
     claim = await desk.store.claim(run_id)
     assert claim is not None
     assert (claim.holder, claim.live) == ("other", True)
+
+
+class Slow(Flow, name="claims.slow"):
+    """Takes its time over a question."""
+
+    attempts = 0
+    begun: anyio.Event
+    go: anyio.Event
+
+    @start()
+    @human_feedback("ok?", emit=["yes", "no"], assignees=[ANN])
+    async def ask(self) -> str:
+        """Wait for leave."""
+        Slow.attempts += 1
+        self.begun.set()
+        await self.go.wait()
+        return "copy"
+
+
+async def test_what_a_former_holder_writes_before_its_claim_is_taken_is_seen(desk: Desk) -> None:
+    """It was slow, and its lease has lapsed: until another takes the claim it may end its step."""
+    Slow.attempts, Slow.begun, Slow.go = 0, anyio.Event(), anyio.Event()
+    run_id = (await desk.client.flows.start(Slow)).run_id
+
+    async def end_the_step(_changes: Changes) -> None:
+        Slow.go.set()
+        with anyio.fail_after(30):
+            while await desk.status(run_id) != "suspended":
+                await checkpoint()
+
+    async with (
+        Client(desk.store, keyring=desk.keyring) as other,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(desk.executor.advance, run_id)
+        await Slow.begun.wait()
+        held = await desk.store.claim(run_id)
+        assert held is not None
+        lapse = Renew(subject=run_id, holder=held.holder, fencing=held.fencing, lease=0 * HOUR)
+        await desk.store.commit(Changes(claims=(lapse,)))
+        desk.store.before = end_the_step
+        assert await other._machinery.executor.advance(run_id)
+
+    assert Slow.attempts == 1
+    assert await desk.status(run_id) == "suspended"
 
 
 async def test_a_run_begun_here_that_another_takes_at_once_is_left_alone(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from signoff.model.changes import Changes
 from signoff.ports import Clock, Store
 from signoff.security.keyring import Keyring
 from signoff.stores import MemoryStore, SQLiteStore
+from signoff.stores import postgres_reads as reads
 from signoff.stores.postgres import PostgresStore
 from signoff.stores.postgres_pool import Query, Server
 from signoff.stores.postgres_schema import bring_up_to_date
@@ -64,7 +65,7 @@ class Clocked(PostgresStore):
     @override
     async def now(self) -> datetime:
         await self._set_the_clock()
-        return await super().now()
+        return await self._call(reads.now)
 
     async def _set_the_clock(self) -> None:
         if self._given is not None:

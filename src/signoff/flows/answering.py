@@ -24,7 +24,7 @@ def is_only_answered(stored: Checkpoint) -> bool:
         and run.status == "suspended"
         and [signal.kind for signal in stored.signals] == ["resolved"]
         and claim is not None
-        and not claim.live
+        and not claim.holder
         and claim.fencing == run.fencing
     )
 

@@ -132,7 +132,12 @@ class Executor(Children):
             acquire = keeper.acquisition(run_id, after=stored.run.record.fencing)
             return Session.of(stored, keeper.about_to_have(acquire), self.shop, to_take=acquire)
         held = await keeper.take_after(stored.claim, run_id)
-        return Session.of(stored, held, self.shop) if held else None
+        if held is None:
+            return None
+        if stored.claim is not None and stored.claim.holder:
+            # Whoever let its lease lapse might write until the claim was taken.
+            return await self._held_session(held)
+        return Session.of(stored, held, self.shop)
 
     async def is_suspect(self, run_id: str) -> bool:
         """
@@ -155,12 +160,16 @@ class Executor(Children):
 
     async def drive_held(self, held: Held, code: Code | None = None) -> None:
         """Drive a run under a claim that is held."""
+        await self._drive_session(await self._held_session(held), code)
+
+    async def _held_session(self, held: Held) -> Session:
+        """Return a run as it is read under its claim, so that nobody else writes it."""
         try:
             stored = await self.shop.store.checkpoint(held.subject)
         except BaseException:
             await self._abandon(held)
             raise
-        await self._drive_session(Session.of(stored, held, self.shop), code)
+        return Session.of(stored, held, self.shop)
 
     async def _drive_session(self, session: Session, code: Code | None = None) -> None:
         try:

@@ -70,7 +70,7 @@ class Claim:
 
     Attributes:
         subject: A run id, a delivery id, or `serving:<process>`.
-        holder: Who has it.
+        holder: Who has it, or had it when its lease lapsed; empty once it was given back.
         fencing: Rises by one each time that it changes hands.
         live: Whether its lease had not run out when it was read, by the store's lease clock.
     """

@@ -16,7 +16,7 @@ from signoff.model.changes import Claim
 from signoff.records import instant_of
 from signoff.stores.moving import TABLES, Books, Row, Table, Value
 from signoff.stores.postgres_errors import explained
-from signoff.stores.postgres_pool import Connection, Server, Session, configure
+from signoff.stores.postgres_pool import Server, Session, configure
 from signoff.stores.postgres_schema import bring_up_to_date, is_made
 from signoff.stores.postgres_work import live_claims
 
@@ -49,19 +49,20 @@ def postgres_books(server: Server, *, make: bool) -> Generator[Books]:
             connection.execute(_PATIENCE, (f"{server.patience * 1000:.0f}",))
             names = sql.SQL(", ").join(_place(server.schema, table) for table in TABLES)
             connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
-            yield _PostgresBooks(connection, server.schema)
+            yield _PostgresBooks(Session(connection, server.schema, server.clock))
     except (psycopg.Error, UnicodeEncodeError) as error:
         raise explained(error, server.place) from error
 
 
 class _PostgresBooks(Books):
-    def __init__(self, connection: Connection, schema: str) -> None:
-        self._connection = connection
-        self._schema = schema
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._connection = session.connection
+        self._schema = session.schema
 
     @override
     def live_claims(self) -> Sequence[Claim]:
-        return live_claims(Session(self._connection, self._schema), "")
+        return live_claims(self._session, "")
 
     @override
     def rows(self, table: Table) -> Iterator[Row]:

@@ -28,6 +28,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from typing_extensions import override
 
 from signoff.errors import ConfigurationError, StoreUnavailableError
+from signoff.stores.postgres_clock import ServerClock
 from signoff.stores.postgres_errors import explained, is_outdated, is_worth_another
 from signoff.stores.postgres_news import News
 
@@ -58,6 +59,9 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }
 """What the address says unless it says otherwise: a server that went silent is noticed."""
 
+_CLOCK: Final = "{schema}.business_now() AS clock"
+"""The column of an answer that says when it was given."""
+
 _EPOCH_2000: Final = 946_684_800_000_000
 """The instant that PostgreSQL counts from, in microseconds since 1970."""
 
@@ -86,7 +90,8 @@ class Query:
     A statement of ours, in the schema of a store.
 
     Args:
-        text: The statement, with `{schema}` before each name of ours.
+        text: The statement, with `{schema}` before each name of ours, and `{clock}` among the
+            columns where each row says when it was read.
     """
 
     def __init__(self, text: str) -> None:
@@ -96,7 +101,8 @@ class Query:
     def within(self, schema: str) -> bytes:
         """Return the statement for a schema whose name is plain."""
         if schema not in self._ready:
-            self._ready[schema] = self._text.replace("{schema}", f'"{schema}"').encode()
+            text = self._text.replace("{clock}", _CLOCK)
+            self._ready[schema] = text.replace("{schema}", f'"{schema}"').encode()
         return self._ready[schema]
 
 
@@ -107,20 +113,26 @@ class Session:
     Args:
         connection: In autocommit mode: each statement is a transaction of its own.
         schema: Where the tables are.
+        clock: Is told of what answers say of the server's clock.
 
     Attributes:
         connection: For those who put statements of their own beside the store's.
         schema: Where the tables are.
     """
 
-    def __init__(self, connection: Connection, schema: str) -> None:
+    def __init__(self, connection: Connection, schema: str, clock: ServerClock) -> None:
         self.connection = connection
         self.schema = schema
+        self._clock = clock
 
     def all(self, query: Query, values: Mapping[str, object] | None = None) -> list[DictRow]:
         """Run a statement, and return all its rows."""
+        sent = self._clock.reads()
         cursor = self.connection.execute(query.within(self.schema), values, binary=True)
-        return cursor.fetchall()
+        rows = cursor.fetchall()
+        if rows and "clock" in rows[0]:
+            self._clock.told(rows[0]["clock"], sent=sent)
+        return rows
 
     def first(self, query: Query, values: Mapping[str, object] | None = None) -> DictRow | None:
         """Run a statement, and return its first row if there is one."""
@@ -168,6 +180,9 @@ class Server:
             went away to come back.
         prepare: Whether statements stay prepared on the server.
 
+    Attributes:
+        clock: What is known of its clock.
+
     Raises:
         ConfigurationError: One of them will not do.
     """
@@ -187,6 +202,7 @@ class Server:
         host, port = parts.get("host") or "localhost", parts.get("port") or 5432
         self.place = f"postgresql://{host}:{port}/{parts.get('dbname') or ''}, schema {schema}"
         self.patience = patience.total_seconds()
+        self.clock = ServerClock()
         self._connections = connections
         self._prepare = prepare
         self._pool: ConnectionPool[_Connection] | None = None
@@ -216,7 +232,7 @@ class Server:
             with _Connection.connect(
                 self.address, autocommit=True, row_factory=dict_row, prepare_threshold=None
             ) as connection:
-                yield Session(connection, self.schema)
+                yield Session(connection, self.schema, self.clock)
         except psycopg.Error as error:
             raise explained(error, self.place, is_lost=is_lost) from error
 
@@ -281,7 +297,7 @@ class Server:
             pool = self._opened()
             connection = self._take(pool, deadline, is_lost=is_lost)
             try:
-                return work(Session(connection, self.schema))
+                return work(Session(connection, self.schema, self.clock))
             except (psycopg.Error, UnicodeEncodeError) as error:
                 is_lost = is_lost or connection.broken
                 again = is_worth_another(error, is_lost=connection.broken)

@@ -22,12 +22,12 @@ from signoff.stores.postgres_pool import Query, Session
 
 KeptT = TypeVar("KeptT", Request, TokenRow, Delivery)
 
-_NOW: Final = Query("SELECT {schema}.business_now() AS at")
+_NOW: Final = Query("SELECT {clock}")
 
-_RUN: Final = Query("SELECT * FROM {schema}.runs WHERE run_id = %(id)s")
+_RUN: Final = Query("SELECT *, {clock} FROM {schema}.runs WHERE run_id = %(id)s")
 
 _RUN_BY_KEY: Final = Query(
-    "SELECT * FROM {schema}.runs WHERE flow_name = %(name)s AND key = %(key)s"
+    "SELECT *, {clock} FROM {schema}.runs WHERE flow_name = %(name)s AND key = %(key)s"
 )
 
 _JOURNAL: Final = Query(
@@ -35,20 +35,20 @@ _JOURNAL: Final = Query(
 )
 
 _SIGNALS: Final = Query(
-    "SELECT * FROM {schema}.signals WHERE run_id = %(id)s AND NOT consumed ORDER BY seq"
+    "SELECT *, {clock} FROM {schema}.signals WHERE run_id = %(id)s AND NOT consumed ORDER BY seq"
 )
 
 _LATE_RESULTS: Final = Query(
     "SELECT * FROM {schema}.signals WHERE run_id = %(id)s AND kind = 'late_result' ORDER BY seq"
 )
 
-_REQUEST: Final = Query("SELECT * FROM {schema}.requests WHERE request_id = %(id)s")
+_REQUEST: Final = Query("SELECT *, {clock} FROM {schema}.requests WHERE request_id = %(id)s")
 
-_TOKEN: Final = Query("SELECT * FROM {schema}.tokens WHERE token_id = %(id)s")
+_TOKEN: Final = Query("SELECT *, {clock} FROM {schema}.tokens WHERE token_id = %(id)s")
 
 _TOKENS: Final = Query("SELECT * FROM {schema}.tokens WHERE request_id = %(id)s")
 
-_DELIVERY: Final = Query("SELECT * FROM {schema}.deliveries WHERE delivery_id = %(id)s")
+_DELIVERY: Final = Query("SELECT *, {clock} FROM {schema}.deliveries WHERE delivery_id = %(id)s")
 
 _DELIVERIES: Final = Query(
     "SELECT * FROM {schema}.deliveries WHERE request_id = %(id)s ORDER BY created_at, delivery_id"
@@ -68,7 +68,7 @@ _KEY_CHECKS: Final = Query("SELECT * FROM {schema}.key_checks")
 
 def now(session: Session) -> datetime:
     """Return business time."""
-    return instant_of(session.all(_NOW)[0]["at"])
+    return instant_of(session.all(_NOW)[0]["clock"])
 
 
 def run(session: Session, run_id: str) -> Sealed[Run]:

@@ -25,7 +25,8 @@ _IS_FREE: Final = (
 )
 
 _READY: Final = Query(
-    "SELECT run_id FROM ("  # noqa: S608 - constants of ours
+    "SELECT ARRAY("  # noqa: S608 - constants of ours
+    "SELECT run_id FROM ("
     "SELECT waiting.at, waiting.run_id FROM unnest(%(names)s::text[]) AS name"
     " CROSS JOIN LATERAL ("
     "SELECT updated_at AS at, run_id FROM {schema}.runs"
@@ -37,6 +38,7 @@ _READY: Final = Query(
     " WHERE NOT consumed AND kind <> 'late_result' AND flow_name = ANY (%(names)s)"
     f" AND {_IS_FREE}"
     ") AS calls GROUP BY run_id ORDER BY min(at), run_id LIMIT %(limit)s"
+    ") AS run_ids, {clock}"
 )
 
 _UNCLAIMED: Final = Query(
@@ -74,8 +76,8 @@ _UNSENT: Final = Query(
 )
 
 _CLAIM: Final = Query(
-    "SELECT subject, holder, fencing, holder <> '' AND statement_timestamp() < ends AS live"
-    " FROM {schema}.claims WHERE subject = %(subject)s"
+    "SELECT subject, holder, fencing, holder <> '' AND statement_timestamp() < ends AS live,"
+    " {clock} FROM {schema}.claims WHERE subject = %(subject)s"
 )
 
 _LIVE: Final = Query(
@@ -127,7 +129,8 @@ _COUNTS: Final = Query(
 def ready(session: Session, names: Sequence[str], *, limit: int) -> list[str]:
     """Return ids of runs that somebody should advance, longest waiting first."""
     values = {"names": list(dict.fromkeys(names)), "limit": limit}
-    return [row["run_id"] for row in session.all(_READY, values)]
+    ids: list[str] = session.all(_READY, values)[0]["run_ids"]
+    return ids
 
 
 def unclaimed(session: Session, names: Sequence[str]) -> dict[str, int]:

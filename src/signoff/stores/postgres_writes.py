@@ -41,12 +41,12 @@ _INSTANTS: Final = frozenset({"created_at", "updated_at", "expires_at", "not_aft
 """The columns that hold one."""
 
 _COMMIT: Final = Query(
-    "SELECT record_id, reason FROM {schema}.make_commit("
+    "SELECT record_id, reason, {clock} FROM {schema}.make_commit("
     "%(id)s::uuid, %(changes)s::jsonb, %(blobs)b::bytea[])"
 )
 
 _COMMIT_AND_TELL: Final = Query(
-    "SELECT record_id, reason,"
+    "SELECT record_id, reason, {clock},"
     " CASE WHEN reason IS NULL THEN pg_notify(%(channel)s, %(news)s)::text END AS told"
     " FROM {schema}.make_commit(%(id)s::uuid, %(changes)s::jsonb, %(blobs)b::bytea[])"
 )
