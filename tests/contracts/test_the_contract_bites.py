@@ -60,6 +60,12 @@ ENDLESS = 10**9
 """A limit that limits nothing."""
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Return one event loop: whether the contract bites has nothing to do with which."""
+    return "asyncio"
+
+
 class Faulty(MemoryStore):
     """A store with one fault; by default in what it makes of the changes that it is given."""
 

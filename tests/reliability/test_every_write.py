@@ -429,7 +429,7 @@ async def test_some_crashes_lose_nothing_and_repeat_no_effect(
 
 
 @pytest.mark.reliability
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("side", SIDES)
 async def test_a_crash_at_any_write_loses_nothing_and_repeats_no_effect(
     scene: Scene, side: Side
@@ -443,7 +443,7 @@ async def test_a_crash_at_any_write_loses_nothing_and_repeats_no_effect(
 
 
 @pytest.mark.reliability
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_a_crash_at_any_two_writes_loses_nothing_and_repeats_no_effect(
@@ -469,7 +469,7 @@ async def test_a_crash_at_any_two_writes_loses_nothing_and_repeats_no_effect(
 
 
 @pytest.mark.reliability
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(6))
 async def test_thousands_of_pairs_of_crashes_lose_nothing_and_repeat_no_effect(
     scene: Scene, store_name: str, seed: int
@@ -504,7 +504,7 @@ async def test_a_write_that_fails_once_stops_nothing(
 
 
 @pytest.mark.reliability
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("side", SIDES)
 async def test_whichever_write_fails_once_stops_nothing(
     scene: Scene, tmp_path: Path, side: Side
