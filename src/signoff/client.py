@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
@@ -12,17 +11,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, cast
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Self, cast
 
 import anyio
 from typing_extensions import override
 
 from signoff.bell import Bell
 from signoff.context import Host, fill_default_host
-from signoff.errors import ApprovalRejected, ConfigurationError, KeyringError, SignoffError
-from signoff.gates import bind_to, refuse_critical, refuse_unstorable
+from signoff.errors import ApprovalRejected, ConfigurationError, SignoffError
+from signoff.gates import bind_to, refuse_bad_policy, refuse_unstorable
 from signoff.model.policy import Policy
+from signoff.rules.slips import refuse_bare_numbers
 from signoff.threads import in_event_loop
 
 if TYPE_CHECKING:
@@ -42,11 +41,6 @@ if TYPE_CHECKING:
     from signoff.worker import DrainReport
 
 _log = logging.getLogger("signoff.client")
-
-KEY_VARIABLE: Final = "SIGNOFF_KEY"
-
-_memory_keys: Final[WeakKeyDictionary[Store, Keyring]] = WeakKeyDictionary()
-"""The keys of stores that last as long as their object, so that each can be opened again."""
 
 
 class Client(Host):
@@ -92,10 +86,13 @@ class Client(Host):
             lease: How long a claim lasts without being renewed.
 
         Raises:
-            ConfigurationError: Two notifiers have one name, or the policy's risk is critical.
+            ConfigurationError: Two notifiers have one name, the policy is misspelt or of critical
+                risk, or something is given in place of a store, a list or a `timedelta`.
         """
         from signoff.stores.memory import MemoryStore  # noqa: PLC0415 - adapters load when used
 
+        refuse_bare_numbers(lease=lease)
+        _refuse_wrong_parts(store, notifiers)
         self._store = store if store is not None else MemoryStore()
         if clock is not None:
             self._store.use_clock(clock)
@@ -103,8 +100,8 @@ class Client(Host):
         if len(self._notifiers) != len(notifiers):
             raise ConfigurationError("two notifiers have the same name; give one another name=")
         self._inbox = inbox
-        self._policy = policy or Policy()
-        refuse_critical(self._policy.risk)
+        self._policy = Policy() if policy is None else policy
+        refuse_bad_policy(self._policy)
         self._requester = requester
         self._reviewer = reviewer
         self._keyring = keyring
@@ -130,6 +127,16 @@ class Client(Host):
         return self._machinery.hitl
 
     # Opening.
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self, *_: object) -> None:
+            """Refuse `with client:`. Raises `ConfigurationError`, always."""
+            raise ConfigurationError(
+                "this client is opened with `async with client:`; `with` is for signoff.sync.Client"
+            )
+
+        __exit__ = __enter__
 
     async def __aenter__(self) -> Self:
         """
@@ -205,12 +212,13 @@ class Client(Host):
             await anyio.to_thread.run_sync(machinery.keeper.close)
 
     async def _assemble(self) -> Machinery:
+        from signoff.assembly import Machinery, Setup  # noqa: PLC0415 - the root stays light
+        from signoff.keys import agree, find_keyring  # noqa: PLC0415 - the root stays light
+
         keyring = self._keyring
         if keyring is None:
-            keyring = await anyio.to_thread.run_sync(self._find_keyring)
-        await self._agree_on(keyring)
-        from signoff.assembly import Machinery, Setup  # noqa: PLC0415 - the root stays light
-
+            keyring = await anyio.to_thread.run_sync(find_keyring, self._store)
+        await agree(self._store, keyring)
         machinery = Machinery(
             Setup(
                 store=self._store,
@@ -230,40 +238,6 @@ class Client(Host):
         for weakness in machinery.weaknesses():
             _log.warning("%s", weakness)
         return machinery
-
-    async def _agree_on(self, keyring: Keyring) -> None:
-        from signoff.model.changes import Changes  # noqa: PLC0415 - the root stays light
-
-        stored = await self._store.key_checks()
-        added = keyring.agree(stored)
-        # Only keys that this store has known: a key id written into a row by somebody else
-        # blocks the run that it belongs to, and no more.
-        gone = {kid for kid in stored if not keyring.usable(kid, "seal")}
-        missed = sorted(gone & await self._store.kids_in_use(await self._store.now()))
-        if missed:
-            raise KeyringError(
-                f"key {missed[0]} is retired or missing, and something that is alive still needs"
-                " it; keep it as verify_only until `await client.keys_in_use()` leaves it out"
-            )
-        if added:
-            await self._store.commit(Changes(key_checks=added))
-
-    def _find_keyring(self) -> Keyring:
-        from signoff.security.keyring import Keyring  # noqa: PLC0415 - the root stays light
-
-        if os.environ.get(KEY_VARIABLE):
-            return Keyring.from_env(KEY_VARIABLE)
-        if not self._store.durable:
-            return _memory_keys.setdefault(self._store, Keyring.generate())
-        if not Path(self._store.location).is_absolute():
-            raise KeyringError(
-                f"a store that is no file of this machine ({self._store.location}) has no key"
-                f" file beside it: give all its processes the same keys in {KEY_VARIABLE}, for"
-                " instance the output of `openssl rand -base64 32`, or Client(keyring=...)"
-            )
-        from signoff.security import keyfile  # noqa: PLC0415 - only durable stores need it
-
-        return keyfile.load_or_create(keyfile.default_path(self._store.location))
 
     def ask_here(self) -> None:
         """Let the person at this process's terminal answer what `kickoff` and gated calls ask."""
@@ -449,6 +423,19 @@ def default_client() -> Client:
             " use signoff.set_default_client(Client(store=...))"
         )
     return client
+
+
+def _refuse_wrong_parts(store: object, notifiers: object) -> None:
+    if isinstance(store, (str, Path)):
+        raise ConfigurationError(
+            f"store={str(store)!r} is a path; write store=SQLiteStore({str(store)!r})"
+        )
+    if isinstance(store, type):
+        raise ConfigurationError(f"store={store.__name__} is a class; write {store.__name__}(...)")
+    if hasattr(notifiers, "send"):
+        raise ConfigurationError(
+            f"notifiers={type(notifiers).__name__}(...) is one notifier; write notifiers=[...]"
+        )
 
 
 def _plain(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
@@ -520,7 +521,7 @@ async def test_without_aioimaplib_the_inbox_polls(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the standard library; only who insists on IDLE is told, before anything connects."""
-    monkeypatch.setattr("signoff.inboxes.imap.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "aioimaplib", None)
 
     async with open_inbox(peer) as inbox:
         assert library_of(inbox) == "imaplib_transport"

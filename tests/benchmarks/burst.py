@@ -14,7 +14,7 @@ from tests.benchmarks.peers.table import Contender, Environments, FailedError
 from tests.benchmarks.places import postgres
 from tests.benchmarks.player import Player
 
-from signoff.client import KEY_VARIABLE
+from signoff.keys import KEY_VARIABLE
 from signoff.security.keyring import Keyring
 
 RUNS: Final = 1000

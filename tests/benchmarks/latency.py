@@ -20,7 +20,7 @@ from tests.benchmarks.places import engine_named, postgres, store_at
 from tests.benchmarks.player import Player
 
 from signoff import Client
-from signoff.client import KEY_VARIABLE
+from signoff.keys import KEY_VARIABLE
 from signoff.security.keyring import Keyring
 
 SAMPLES: Final = 200

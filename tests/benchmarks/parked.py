@@ -19,7 +19,7 @@ from tests.benchmarks.parked_worker import Found
 from tests.benchmarks.places import SCHEMA, file_in, postgres, store_at
 
 from signoff import Client
-from signoff.client import KEY_VARIABLE
+from signoff.keys import KEY_VARIABLE
 from signoff.security.keyring import Keyring
 
 MANY: Final = (10_000, 100_000)

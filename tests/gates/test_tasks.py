@@ -305,7 +305,7 @@ async def test_a_body_that_waits_for_a_cancelled_task_is_in_doubt(
 
     @require_approval(action="pay")
     async def pay() -> None:
-        task = asyncio.create_task(asyncio.sleep(60))
+        task = asyncio.create_task(asyncio.Event().wait())
         task.cancel()
         await task
 

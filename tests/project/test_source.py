@@ -1,4 +1,4 @@
-"""House rules on the source itself: exceptions have reasons, banned modules stay out."""
+"""House rules on the source itself: exceptions have reasons, banned modules and mocks stay out."""
 
 from __future__ import annotations
 
@@ -35,6 +35,40 @@ WITH_REASON = re.compile(
     re.VERBOSE,
 )
 BANNED = {"dill", "fnmatch", "marshal", "pickle", "shelve"}
+MOCKS = ("mock", "pytest_mock", "unittest.mock")
+
+# What tests put in the place of our own code. A constant that is made shorter needs no line here.
+REPLACED = {
+    ("adapters/test_imap_news.py", "wait_for_news"): "an hour of waiting is only written down",
+    ("contracts/test_the_inbox_contract_bites.py", "patience"): "a class attribute that users set",
+    ("flows/test_distrust.py", "request"): "a read that fails while commits do not",
+    ("flows/test_states_after_deploys.py", "reads"): "a read that fails while commits do not",
+    ("flows/test_taking_claims.py", "check_checkpoint"): "the instant before the claim is taken",
+    (
+        "flows/test_taking_claims.py",
+        "checkpoint",
+    ): "the instant behind a read, and a read that fails",
+    ("flows/test_taking_claims.py", "names"): "this process had the code when it looked for work",
+    ("stores/test_postgres_clock.py", "all"): "counts what is sent, and sends it",
+    ("stores/test_postgres_news.py", "_told"): "counts what comes in, and passes it on",
+    ("stores/test_postgres_queries.py", "all"): "notes what is sent, and sends it",
+    ("stores/test_postgres_schema.py", "migrations"): "scripts of a release to come",
+    ("stores/test_postgres_side_by_side.py", "migrations"): "scripts of a release to come",
+}
+
+# Where tests let time pass, and how often. To wait for something, wait for an event of it.
+SLEEPS = {
+    "benchmarks/latency.py": (3, "another process comes to an end, and rings no bell here"),
+    "benchmarks/mail.py": (1, "smtp-sink does not say when its port is open"),
+    "benchmarks/peers/signoff_burst.py": (1, "another process comes to an end"),
+    "client/test_polling.py": (1, "by a clock that jumps"),
+    "contracts/test_the_inbox_contract_bites.py": (1, "a mailbox without news, as its port says"),
+    "crash/test_leases.py": (1, "what is tested is a step that blocks the loop"),
+    "crash/test_postgres_workers.py": (1, "a run goes on in whichever process looks at the file"),
+    "engines/test_local.py": (2, "by a clock that jumps"),
+    "reliability/test_faults.py": (1, "a lock of half a minute is what is tested"),
+    "sync/test_client.py": (1, "nobody is told that the main thread has begun to wait"),
+}
 
 
 def relative(path: Path) -> str:
@@ -132,7 +166,61 @@ def test_src_imports_no_banned_module(path: Path) -> None:
     found = set(imports(ast.parse(path.read_text())))
 
     assert not {name for name in found if name.partition(".")[0] in BANNED}
-    assert not {name for name in found if name.startswith("unittest.mock")}
+
+
+def replaced(tree: ast.AST) -> Iterator[str]:
+    """Yield what of our own code a test replaces by `setattr` of a monkeypatch, but constants."""
+    foreign = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if not alias.name.startswith("signoff")
+    }
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".setattr")):
+            continue
+        where = node.args[0]
+        if isinstance(where, ast.Constant):
+            owner, _, name = str(where.value).rpartition(".")
+            ours = owner.startswith("signoff")
+        else:
+            what = node.args[1]
+            name = str(what.value) if isinstance(what, ast.Constant) else ast.unparse(what)
+            ours = ast.unparse(where).partition(".")[0] not in foreign
+        if ours and not name.isupper():
+            yield name
+
+
+def test_nothing_is_mocked() -> None:
+    """Neither by a library nor by hand: tests use real parts, and doubles that are seen to be right."""
+    trees = {path: ast.parse(path.read_text()) for path in ALL}
+    names = {name for tree in trees.values() for name in imports(tree)}
+    parameters = {
+        node.arg for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.arg)
+    }
+    by_hand = {
+        (str(path.relative_to(ROOT / "tests")), name)
+        for path in TESTS
+        for name in replaced(trees[path])
+    }
+
+    assert not {name for name in names if name.startswith(MOCKS)}
+    assert "mocker" not in parameters
+    assert by_hand == set(REPLACED)
+
+
+def test_tests_wait_for_events_and_not_for_time() -> None:
+    """A sleep is too short on a slow machine and too long on all others; the rest have a reason."""
+    found = {
+        str(path.relative_to(ROOT / "tests")): len(re.findall(r"\bsleep\(", path.read_text()))
+        for path in TESTS
+        if path != Path(__file__)
+    }
+
+    assert {path: count for path, count in found.items() if count} == {
+        path: count for path, (count, _) in SLEEPS.items()
+    }
 
 
 @pytest.mark.parametrize("path", SOURCE, ids=relative)

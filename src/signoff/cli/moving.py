@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from signoff.cli.finding import UsageError
-from signoff.client import KEY_VARIABLE
+from signoff.keys import KEY_VARIABLE
 from signoff.stores.moving import move
 
 if TYPE_CHECKING:
