@@ -120,7 +120,7 @@ def _new_schema(address: str) -> Store:
 
 # What the server is asked.
 
-_PLAIN: Final = {"make_commit": "commit", "business_now": "time"}
+_PLAIN: Final = {"make_commit": "commit"}
 
 
 def statements() -> None:
@@ -178,6 +178,8 @@ def _counted() -> Generator[Counter[str]]:
 
 def _name_of(statement: str) -> str:
     """Return what a statement is about, by the first of our names in it."""
-    _, _, rest = statement.partition("{schema}.")
+    _, found, rest = statement.partition("{schema}.")
+    if not found:
+        return "time"
     name = rest.replace("(", " ").replace(",", " ").split(maxsplit=1)[0]
     return _PLAIN.get(name, f"read of {name}")

@@ -50,6 +50,7 @@ async def ask_everything(store: PostgresStore) -> None:
     await store.run("run_1")
     await store.run_by_key("shop:Order", "inv-17")
     await store.journal("run_1")
+    await store.checkpoint("run_1")
     await store.signals("run_1")
     await store.late_results("run_1")
     await store.ready(["shop:Order", "shop:Other"], limit=9)

@@ -76,13 +76,13 @@ def run(session: Session, run_id: str) -> Sealed[Run]:
     row = session.first(_RUN, {"id": run_id})
     if row is None:
         raise NotFoundError("run", run_id)
-    return _sealed(Run, row, run_id)
+    return sealed(Run, row, run_id)
 
 
 def run_by_key(session: Session, flow_name: str, key: str) -> Sealed[Run] | None:
     """Return the run of a keyed call, if there is one."""
     row = session.first(_RUN_BY_KEY, {"name": flow_name, "key": key})
-    return None if row is None else _sealed(Run, row, row["run_id"])
+    return None if row is None else sealed(Run, row, row["run_id"])
 
 
 def runs(session: Session, query: RunQuery) -> list[Sealed[Run]]:
@@ -105,23 +105,23 @@ def runs(session: Session, query: RunQuery) -> list[Sealed[Run]]:
             "limit": query.limit,
         },
     )
-    return [_sealed(Run, row, row["run_id"]) for row in rows]
+    return [sealed(Run, row, row["run_id"]) for row in rows]
 
 
 def journal(session: Session, run_id: str) -> list[Sealed[Occurrence]]:
     """Return a run's occurrences in the order of their `seq`."""
     rows = session.all(_JOURNAL, {"id": run_id})
-    return [_sealed(Occurrence, row, row["occurrence_id"]) for row in rows]
+    return [sealed(Occurrence, row, row["occurrence_id"]) for row in rows]
 
 
 def signals(session: Session, run_id: str) -> list[Signal]:
     """Return a run's unconsumed signals in the order they were appended."""
-    return [_signal(row) for row in session.all(_SIGNALS, {"id": run_id})]
+    return [signal_of(row) for row in session.all(_SIGNALS, {"id": run_id})]
 
 
 def late_results(session: Session, run_id: str) -> list[Signal]:
     """Return every `late_result` signal of a run, consumed or not."""
-    return [_signal(row) for row in session.all(_LATE_RESULTS, {"id": run_id})]
+    return [signal_of(row) for row in session.all(_LATE_RESULTS, {"id": run_id})]
 
 
 def request(session: Session, request_id: str) -> Request:
@@ -253,7 +253,8 @@ def _read(model: type[KeptT], row: DictRow, record_id: str) -> KeptT:
     return record
 
 
-def _sealed(model: type[CheckpointT], row: DictRow, record_id: str) -> Sealed[CheckpointT]:
+def sealed(model: type[CheckpointT], row: DictRow, record_id: str) -> Sealed[CheckpointT]:
+    """Return a part of a checkpoint as a row has it."""
     record = decode(model, row["body"], record_id)
     return Sealed(
         record=record,
@@ -264,7 +265,8 @@ def _sealed(model: type[CheckpointT], row: DictRow, record_id: str) -> Sealed[Ch
     )
 
 
-def _signal(row: DictRow) -> Signal:
+def signal_of(row: DictRow) -> Signal:
+    """Return a signal as a row has it."""
     return Signal(
         run_id=row["run_id"],
         cause=row["cause"],

@@ -13,7 +13,9 @@ from typing import Final
 
 from psycopg.rows import DictRow
 
+from signoff.errors import NotFoundError
 from signoff.model.changes import Checkpoint, Claim
+from signoff.model.run import Occurrence, Run
 from signoff.ports import Counts
 from signoff.records import instant_of
 from signoff.stores import postgres_reads as reads
@@ -79,6 +81,27 @@ _CLAIM: Final = Query(
     "SELECT subject, holder, fencing, holder <> '' AND statement_timestamp() < ends AS live,"
     " {clock} FROM {schema}.claims WHERE subject = %(subject)s"
 )
+
+_OF_OCCURRENCE: Final = ("occurrence_id", "version", "run_id", "seq", "kid", "mac", "body")
+_OF_SIGNAL: Final = ("seq", "run_id", "cause", "kind", "created_at", "facts")
+
+
+def _gathered(names: Sequence[str], *, part: str) -> str:
+    """Return columns that hold those of many rows, each as an array."""
+    return ", ".join(f"array_agg({name}) AS {part}{name}" for name in names)
+
+
+_CHECKPOINT: Final = Query(
+    "SELECT runs.*, journal.*, told.*, holder, fencing,"  # noqa: S608 - constants of ours
+    " holder <> '' AND statement_timestamp() < ends AS live, {clock}"
+    " FROM {schema}.runs LEFT JOIN {schema}.claims ON subject = run_id"
+    f" CROSS JOIN LATERAL (SELECT {_gathered(_OF_OCCURRENCE, part='journal_')}"
+    " FROM {schema}.occurrences AS one WHERE one.run_id = runs.run_id) AS journal"
+    f" CROSS JOIN LATERAL (SELECT {_gathered(_OF_SIGNAL, part='told_')}"
+    " FROM {schema}.signals AS one WHERE one.run_id = runs.run_id AND NOT consumed) AS told"
+    " WHERE runs.run_id = %(id)s"
+)
+"""A run with all that belongs to it, in one row and as of one moment."""
 
 _LIVE: Final = Query(
     "SELECT subject, holder, fencing, true AS live FROM {schema}.claims"
@@ -164,12 +187,16 @@ def claim(session: Session, subject: str) -> Claim | None:
 
 def checkpoint(session: Session, run_id: str) -> Checkpoint:
     """Return all that is stored of a run. Raises `NotFoundError`."""
-    # The claim first: each of these sees what is committed when it begins.
+    row = session.first(_CHECKPOINT, {"id": run_id})
+    if row is None:
+        raise NotFoundError("run", run_id)
+    journal = sorted(_rows_in(row, "journal_"), key=lambda one: (one["seq"], one["occurrence_id"]))
+    told = sorted(_rows_in(row, "told_"), key=lambda one: int(one["seq"]))
     return Checkpoint(
-        claim=claim(session, run_id),
-        run=reads.run(session, run_id),
-        journal=reads.journal(session, run_id),
-        signals=reads.signals(session, run_id),
+        claim=None if row["holder"] is None else _claim({"subject": run_id, **row}),
+        run=reads.sealed(Run, row, run_id),
+        journal=[reads.sealed(Occurrence, one, one["occurrence_id"]) for one in journal],
+        signals=[reads.signal_of(one) for one in told],
     )
 
 
@@ -189,6 +216,14 @@ def counts(session: Session) -> Counts:
     for row in session.all(_COUNTS):
         tallies[row["kind"]][row["status"]] = row["n"]
     return Counts(requests=tallies["request"], runs=tallies["run"], deliveries=tallies["delivery"])
+
+
+def _rows_in(row: DictRow, part: str) -> list[DictRow]:
+    """Return the rows whose columns a row holds as arrays."""
+    names = [name for name in row if name.startswith(part)]
+    columns = [row[name] or () for name in names]
+    own = [name.removeprefix(part) for name in names]
+    return [dict(zip(own, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _claim(row: DictRow) -> Claim:
