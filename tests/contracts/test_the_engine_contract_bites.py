@@ -31,6 +31,12 @@ Handle = Callable[[Task], Awaitable[None]]
 Sweep = Callable[[], Awaitable[Sequence[Task]]]
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Return one event loop: whether the contract bites has nothing to do with which."""
+    return "asyncio"
+
+
 class Suite(EngineContract):
     """The contract, with little patience for what never comes about."""
 

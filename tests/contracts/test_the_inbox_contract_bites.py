@@ -30,6 +30,12 @@ SEEN = (AssertionError, InboxError, ExceptionGroup)
 """How a test of the contract fails: it does not hold, or the inbox fails where it must not."""
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Return one event loop: whether the contract bites has nothing to do with which."""
+    return "asyncio"
+
+
 class Mailbox:
     """What lies in a mailbox, whoever looks at it."""
 

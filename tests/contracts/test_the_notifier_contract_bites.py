@@ -30,6 +30,12 @@ SEEN = (AssertionError, NotifyError, ExceptionGroup, ValueError, pytest.fail.Exc
 """How a test of the contract fails: it does not hold, or the notifier fails where it must not."""
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Return one event loop: whether the contract bites has nothing to do with which."""
+    return "asyncio"
+
+
 class Board:
     """
     Where messages are pinned to.

@@ -86,6 +86,12 @@ class Office:
         return page[0]
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Return one event loop; `test_replies.py` and the contract of the mailbox run on both."""
+    return "asyncio"
+
+
 @pytest.fixture(name="trusted_server")
 def _trusted_server() -> str | None:
     return None

@@ -47,7 +47,6 @@ def reply(asked: EmailMessage, text: str) -> bytes:
     return bytes(answer)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(
     ("flow", "sentence"),
     [(Defaulted, "Please make it a little shorter"), (Free, "I like it a lot as it is")],
@@ -77,7 +76,6 @@ async def test_a_text_that_may_be_a_formula_decides_nothing(
         assert (await client.hitl.get_request(request.request_id)).status != "pending"
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_choice_answers_whatever_stands_below_it() -> None:
     """A name below a single word does not make the word a formula."""
     mail = MemoryMail()

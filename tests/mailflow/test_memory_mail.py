@@ -12,6 +12,7 @@ from signoff.testing.inbox_contract import Deliver, Reopen
 from signoff.testing.mail import BATCH
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 class TestMemoryMail(InboxContract):
     """Its mailbox lasts as long as the object, so that is what opening it anew gives."""
 

@@ -11,6 +11,8 @@ import pytest
 from signoff.errors import UnknownOutcomeError
 from signoff.registry import flow_classes
 
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
 REVIEWER = "brand@acme.example"
 
 

@@ -33,7 +33,6 @@ class Asked(Flow, name="automatic.asked"):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_thousand_out_of_office_replies_get_one_answer_at_the_most() -> None:
     """Requirement 11: each of our mails is answered by a machine, a thousand times."""
     mail = MemoryMail()

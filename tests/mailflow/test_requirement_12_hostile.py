@@ -157,7 +157,6 @@ async def check(seeds: range) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_three_hundred_hostile_mails_decide_nothing_and_break_nothing() -> None:
     """Requirement 12: no exception leaves the handling of the inbox, and there is no decision."""
     await check(range(300))
@@ -165,7 +164,6 @@ async def test_three_hundred_hostile_mails_decide_nothing_and_break_nothing() ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_twenty_thousand_hostile_mails_decide_nothing_and_break_nothing() -> None:
     """Requirement 12: the same for more than twenty thousand mails of other seeds."""
     await check(range(300, 23_000))

@@ -586,7 +586,6 @@ async def after_deleted_replies(flow: type[Flow], shapes: Sequence[Shape]) -> Re
         return request
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("flow", [Labelled, Defaulted, Free])
 async def test_deleted_replies_with_unknown_closings_decide_nothing(flow: type[Flow]) -> None:
     """Requirement 12, by the whole way: what is doubted is a comment at the most."""
@@ -595,7 +594,6 @@ async def test_deleted_replies_with_unknown_closings_decide_nothing(flow: type[F
     assert (request.status, request.decisions) == ("pending", ())
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("flow", [Labelled, Defaulted, Free])
 async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Flow]) -> None:
     """Requirement 12, by the whole way: also where text has a default outcome, or is the answer."""
@@ -604,7 +602,6 @@ async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Fl
     assert (request.status, request.decisions, request.comments) == ("pending", (), ())
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("held_out", MEASURED, ids=FROZEN)
 async def test_held_out_replies_approve_by_the_whole_way(held_out: list[Shape]) -> None:
     """Requirement 12: a request for each build of held-out mails, and `Approved` in each reply."""

@@ -12,8 +12,6 @@ from signoff import Client, Flow, human_feedback, start
 from signoff.model.request import Request
 from signoff.testing import ManualClock, MemoryMail
 
-pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-
 FULL_WIDTH: Final = "\uff21\uff50\uff50\uff52\uff4f\uff56\uff45\uff44"
 STRUCK: Final = "".join(char + "\u0336" for char in "approved")
 FORMS: Final = ("plain", "html")

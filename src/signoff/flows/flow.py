@@ -270,19 +270,15 @@ def stored_name(flow: type[Flow[object]]) -> str:
     return flow.__signoff_name__
 
 
-def graph_of(flow: type[Flow[object]]) -> Graph:
+def shape_of(flow: type[Flow[object]]) -> Shape:
     """
-    Return a class's graph, made when it is first used.
+    Return what a class looks like, found out when it is first used.
 
     Raises:
         ValueError: A step listens to itself, or nothing would ever run it, or a former name
             still means something.
+        ConfigurationError: No step begins it.
     """
-    return shape_of(flow).graph
-
-
-def shape_of(flow: type[Flow[object]]) -> Shape:
-    """Return what a class looks like, found out when it is first used. Raises as `graph_of` does."""
     shape = flow.__dict__.get("__signoff_shape__")
     if not isinstance(shape, Shape):
         steps = steps_of(flow)
