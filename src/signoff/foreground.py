@@ -39,7 +39,7 @@ from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Run
 from signoff.outbox import Outbox
 from signoff.ports import RunQuery
-from signoff.registry import is_portable
+from signoff.registry import is_portable, tell_of_script_name
 from signoff.rules.slips import refuse_no_text
 
 _log = logging.getLogger("signoff.client")
@@ -215,6 +215,8 @@ class Foreground:
             self._executor.shop, call, key=key, requester=self._requester(), owned=False
         )
         await self._executor.store(new)
+        if self._store.durable:
+            tell_of_script_name(call.spec.name)
         return new.run_id
 
     async def request_of(self, run_id: str) -> Request:
