@@ -11,7 +11,7 @@ from typing_extensions import override
 from signoff.ports import Store
 from signoff.stores.postgres import PostgresStore
 from signoff.testing import StoreContract
-from signoff.testing.contract_base import Capability, Reopen
+from signoff.testing.contract_base import Capability, OtherProcess, Reopen
 
 
 class TestPostgresStore(StoreContract):
@@ -54,3 +54,12 @@ class TestPostgresStore(StoreContract):
         """Yield a second object over the same schema, as another machine would have it."""
         async with PostgresStore(postgres, schema=postgres_tables) as another:
             yield another
+
+    @override
+    @pytest.fixture
+    def other_process(self, postgres: str, postgres_tables: str) -> OtherProcess:
+        """Return how another process opens the same schema."""
+        return OtherProcess(
+            store="signoff.stores.postgres:PostgresStore",
+            arguments={"address": postgres, "schema": postgres_tables},
+        )

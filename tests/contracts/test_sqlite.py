@@ -13,7 +13,7 @@ from typing_extensions import override
 from signoff.ports import Store
 from signoff.stores.sqlite import SQLiteStore
 from signoff.testing import StoreContract
-from signoff.testing.contract_base import Capability, Reopen
+from signoff.testing.contract_base import Capability, OtherProcess, Reopen
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 
@@ -55,3 +55,11 @@ class TestSQLiteStore(StoreContract):
         """Yield a second object over the same file, as another process would have it."""
         async with SQLiteStore(store.location) as another:
             yield another
+
+    @override
+    @pytest.fixture
+    def other_process(self, store: Store) -> OtherProcess:
+        """Return how another process opens the same file."""
+        return OtherProcess(
+            store="signoff.stores:SQLiteStore", arguments={"path": str(store.location)}
+        )

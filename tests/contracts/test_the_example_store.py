@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from signoff.testing import StoreContract
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +16,7 @@ EXAMPLE = ROOT / "examples" / "own_store"
 PAGE = ROOT / "docs" / "howto" / "write-your-own-store.md"
 
 
+@pytest.mark.timeout(300)
 def test_the_example_store_passes_as_the_page_says() -> None:
     """By the command of the page, on both event loops; every test of the contract is run."""
     arguments = ["-m", "pytest", "test_dict_store.py"]
@@ -25,7 +28,7 @@ def test_the_example_store_passes_as_the_page_says() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=55,
+        timeout=290,
     )
 
     assert done.returncode == 0, done.stdout

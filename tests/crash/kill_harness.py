@@ -84,6 +84,8 @@ BACKENDS: Final = {"local": ("asyncio", "trio"), "procrastinate": ("asyncio", "a
 SWEEP_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 60.0
 """How long the harness waits for what must come."""
+SLOWEST_SECONDS: Final = 2.0
+"""How long a lease is made at the most where it takes longer to open a store."""
 _PROGRESS: Final = (
     "SELECT coalesce(sum(n) FILTER (WHERE kind = 'run'"
     " AND status IN ('completed', 'failed', 'cancelled')), 0),"
@@ -287,7 +289,7 @@ class Orders:
         engine: `local`, or `procrastinate` on a server.
         hasty: Whether the reviewer answers what is in doubt without asking whether the
             executor is still at it.
-        lease_seconds: How long a claim lasts.
+        lease_seconds: How long a claim lasts, on a machine that is not busy.
         pace: How often workers may go on between two disturbances, at the least.
     """
 
@@ -529,6 +531,9 @@ class Harness:
         """Do all of it, and return what was seen."""
         began = time.monotonic()
         os.waitpid(self._forked(found).pid, 0)
+        # On a machine that is this slow a shorter lease is lost by workers that are well.
+        slow = min(time.monotonic() - began, SLOWEST_SECONDS)
+        self._orders = replace(self._orders, lease_seconds=max(self._orders.lease_seconds, slow))
         self._office = self._forked(keep_office)
         self._workers = [self._forked(work) for _ in range(self._orders.workers)]
         try:

@@ -21,7 +21,7 @@ from signoff import (
     start,
 )
 from signoff.codec import codec
-from signoff.flows.flow import graph_of
+from signoff.flows.flow import shape_of
 
 if TYPE_CHECKING:
     from tests.flows.conftest import Bench
@@ -208,7 +208,7 @@ def test_a_former_name_that_still_means_something_is_refused(
 ) -> None:
     """When the class is first used."""
     with pytest.raises(ValueError, match=message):
-        graph_of(deployed(**members))
+        shape_of(deployed(**members))
 
 
 @pytest.mark.parametrize("aliases", ["ask", ["ask", ""]])

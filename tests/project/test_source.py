@@ -50,6 +50,7 @@ REPLACED = {
         "checkpoint",
     ): "the instant behind a read, and a read that fails",
     ("flows/test_taking_claims.py", "names"): "this process had the code when it looked for work",
+    ("stores/test_postgres_clock.py", "all"): "counts what is sent, and sends it",
     ("stores/test_postgres_news.py", "_told"): "counts what comes in, and passes it on",
     ("stores/test_postgres_queries.py", "all"): "notes what is sent, and sends it",
     ("stores/test_postgres_schema.py", "migrations"): "scripts of a release to come",

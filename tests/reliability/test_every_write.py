@@ -31,6 +31,7 @@ from signoff import (
 from signoff.errors import StoreUnavailableError
 from signoff.model.changes import Changes
 from signoff.model.delivery import Delivery
+from signoff.outbox import Outbox
 from signoff.ports import Notifier, Outgoing, RequestQuery, Store
 from signoff.stores import SQLiteStore
 from signoff.testing import (
@@ -428,7 +429,7 @@ async def test_some_crashes_lose_nothing_and_repeat_no_effect(
 
 
 @pytest.mark.reliability
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("side", SIDES)
 async def test_a_crash_at_any_write_loses_nothing_and_repeats_no_effect(
     scene: Scene, side: Side
@@ -442,7 +443,7 @@ async def test_a_crash_at_any_write_loses_nothing_and_repeats_no_effect(
 
 
 @pytest.mark.reliability
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_a_crash_at_any_two_writes_loses_nothing_and_repeats_no_effect(
@@ -468,7 +469,7 @@ async def test_a_crash_at_any_two_writes_loses_nothing_and_repeats_no_effect(
 
 
 @pytest.mark.reliability
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(6))
 async def test_thousands_of_pairs_of_crashes_lose_nothing_and_repeat_no_effect(
     scene: Scene, store_name: str, seed: int
@@ -503,7 +504,7 @@ async def test_a_write_that_fails_once_stops_nothing(
 
 
 @pytest.mark.reliability
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("side", SIDES)
 async def test_whichever_write_fails_once_stops_nothing(
     scene: Scene, tmp_path: Path, side: Side
@@ -542,3 +543,25 @@ async def test_a_change_without_its_entry_would_be_found(
             await everything(process)
     with pytest.raises((AssertionError, LookupError)):
         check_books(path)
+
+
+class Hasty(Outbox):
+    """An outbox that sends before it says so in the store."""
+
+    @override
+    async def send(self, delivery_id: str) -> bool:
+        await self._attempt(await self._store.delivery(delivery_id))
+        return await super().send(delivery_id)
+
+
+async def test_a_message_before_its_record_would_be_found(
+    tmp_path: Path, check_books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the outbox: what goes out when nobody could know of it after a crash."""
+    monkeypatch.setattr("signoff.assembly.Outbox", Hasty)
+    scene = Scene(
+        lambda folder: SQLiteStore(folder / "signoff.db"),
+        lambda folder: check_books(folder / "signoff.db"),
+    )
+    with pytest.raises(AssertionError, match="before the store knew"):
+        await scene.crashed(at_most=0)

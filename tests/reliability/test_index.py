@@ -39,7 +39,31 @@ FAULTS = (
     "pool exhausted",
 )
 
+BROKEN = (
+    "compare-and-set",
+    "fencing",
+    "the lease",
+    "one transaction",
+    "its savepoint",
+    "the outbox",
+)
+
 MARK = re.compile(r"Reliability (?:(?P<numbers>\d+(?:, \d+)*)|fault): (?P<rest>.*)")
+
+
+CONTROL = re.compile(r"The control of (?P<what>.+?): ")
+
+
+@cache
+def documented() -> list[tuple[str, str]]:
+    """Return the name of each test, and what its docstring says."""
+    return [
+        (f"{path.stem}::{node.name}", ast.get_docstring(node) or "")
+        for path in sorted(TESTS.rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.name.startswith("test_")
+    ]
 
 
 @cache
@@ -49,12 +73,10 @@ def marked() -> list[tuple[str, str, str]]:
 
 
 def _marked() -> Iterator[tuple[str, str, str]]:
-    for path in sorted(TESTS.rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                found = MARK.match(ast.get_docstring(node) or "")
-                if found is not None and node.name.startswith("test_"):
-                    yield found["numbers"] or "", found["rest"], f"{path.stem}::{node.name}"
+    for name, said in documented():
+        found = MARK.match(said)
+        if found is not None:
+            yield found["numbers"] or "", found["rest"], name
 
 
 def by_number() -> dict[int, list[str]]:
@@ -81,3 +103,10 @@ def test_no_test_has_another_number() -> None:
 def test_each_fault_has_a_test(fault: str) -> None:
     """A docstring that begins with `Reliability fault: full disk.` says which one it is."""
     assert [name for numbers, rest, name in marked() if not numbers and rest.startswith(fault)]
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_whatever_is_broken_on_purpose_turns_a_test_red(what: str) -> None:
+    """A docstring that begins with `The control of fencing:` says what the test breaks, and what then is seen."""
+    controls = [found["what"] for _, said in documented() if (found := CONTROL.match(said))]
+    assert what in {one for control in controls for one in control.split(" and ")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +14,11 @@ import pytest
 from typing_extensions import override
 
 from signoff import Client, Flow, Request, require_approval, start
-from signoff.errors import DecisionError
+from signoff.errors import DecisionError, StaleWriteError
 from signoff.model.changes import Changes
 from signoff.ports import Store
 from signoff.security.keyring import Keyring
+from signoff.stores import MemoryStore
 from signoff.testing import FaultyStore, ManualClock
 
 OpenStore: TypeAlias = Callable[[Path], Store]
@@ -200,6 +201,22 @@ async def test_two_answers(open_store: OpenStore, tmp_path: Path, first: str) ->
             "other": ("rejected", "failed", [], 1),
         }
         assert await scene.end() == ends[first]
+
+
+class Overwrites(MemoryStore):
+    """A store that says made where another version was there already."""
+
+    @override
+    async def commit(self, changes: Changes) -> None:
+        with suppress(StaleWriteError):
+            await super().commit(changes)
+
+
+async def test_two_answers_that_both_decide_would_be_found(tmp_path: Path) -> None:
+    """The control of compare-and-set: nobody is told that somebody else was first."""
+    store = Overwrites()
+    with pytest.raises(AssertionError):
+        await test_two_answers(lambda _: store, tmp_path, "one")
 
 
 @pytest.mark.parametrize("first", ["one", "other"])

@@ -18,7 +18,6 @@ from signoff.rules.dispatch import (
     argument_of,
     finish,
     runnable,
-    runs_of,
 )
 from signoff.rules.graph import And, Condition, Graph, Or, StepSpec
 
@@ -65,7 +64,7 @@ class Trial:
             self._add(name, (), "")
 
     def _add(self, step: str, causes: tuple[Cause, ...], wave: str) -> None:
-        number = runs_of(self.journal.values(), step) + 1
+        number = sum(one.step == step for one in self.journal.values()) + 1
         one = Occ(
             id=f"{step}_{number}", seq=len(self.journal) + 1, step=step, causes=causes, wave=wave
         )
@@ -1279,17 +1278,6 @@ def test_the_sources_of_an_or_run_to_their_end() -> None:
 
 
 # What the executor asks besides
-
-
-def test_runs_of_counts_superseded_runs_too() -> None:
-    """It bounds loops, and a loop supersedes every round but the last."""
-    trial = Trial(start("s", "again"), route("r", "s"))
-    trial.finish("s_1")
-    trial.finish("r_1", "again")
-
-    assert runs_of(trial.journal.values(), "s") == 2
-    assert runs_of(trial.journal.values(), "r") == 1
-    assert runs_of(trial.journal.values(), "other") == 0
 
 
 def test_the_argument_comes_from_the_last_cause() -> None:

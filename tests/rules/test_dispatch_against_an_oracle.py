@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signoff.model.run import OccurrenceStatus
-from signoff.rules.dispatch import Cause, Dispatch, Marking, Occ, finish, runnable, runs_of
+from signoff.rules.dispatch import Cause, Dispatch, Marking, Occ, finish, runnable
 from signoff.rules.graph import And, Condition, Graph, Or, StepSpec
 
 RUN = "the run itself"
@@ -214,7 +214,7 @@ class Schedule:
     def add(self, step: str, causes: tuple[Cause, ...], wave: str) -> Occ:
         """Store a new occurrence."""
         one = Occ(
-            id=f"{step}{runs_of(self.journal.values(), step) + 1}",
+            id=f"{step}{sum(one.step == step for one in self.journal.values()) + 1}",
             seq=len(self.journal) + 1,
             step=step,
             causes=causes,

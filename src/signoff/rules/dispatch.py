@@ -198,11 +198,6 @@ def runnable(graph: Graph, journal: Iterable[Occ]) -> tuple[str, ...]:
     return tuple(one.id for one in live if one.status == "ready" and may_begin(one))
 
 
-def runs_of(journal: Iterable[Occ], step: str) -> int:
-    """Return how many occurrences of a step there are, superseded ones too."""
-    return sum(one.step == step for one in journal)
-
-
 def argument_of(causes: Sequence[Cause]) -> Cause | None:
     """Return the cause whose output or label is the step's argument: the last; `None` if there is none."""
     return causes[-1] if causes else None

@@ -53,6 +53,7 @@ _REWRITTEN = (
     "signoff.testing.contract_claims",
     "signoff.testing.contract_commits",
     "signoff.testing.contract_outbox",
+    "signoff.testing.contract_processes",
     "signoff.testing.contract_records",
     "signoff.testing.contract_requests",
     "signoff.testing.contract_runs",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
@@ -21,6 +21,21 @@ Reopen: TypeAlias = Callable[[], Awaitable[Store]]
 """Closes the store of the test and returns a new object over the same data, opened."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherProcess:
+    """
+    How another process opens a store over the same data.
+
+    Attributes:
+        store: Names what makes the store, as `module:name`; the process finds modules where this
+            one does.
+        arguments: What it is called with, by name; they go there as JSON.
+    """
+
+    store: str
+    arguments: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
 class Capability(StrEnum):
     """What a store can do beyond the base."""
 
@@ -28,7 +43,7 @@ class Capability(StrEnum):
     """What was committed is there after the process has ended; needs the fixture `reopen`."""
 
     SHARED = "shared"
-    """Several processes use the same data at once; needs the fixture `another`."""
+    """Several processes use the same data at once; needs `another` and `other_process`."""
 
     SERVER_CLOCK = "server_clock"
     """Business time is the clock of a server, and `use_clock` is refused."""
@@ -59,6 +74,11 @@ class ContractBase:
         """Return or yield a second opened object over the data of `store`. Override it if shared."""
         return None
 
+    @pytest.fixture
+    def other_process(self) -> OtherProcess | None:
+        """Return how another process opens the data of `store`. Override it if shared."""
+        return None
+
     @property
     def has_server_clock(self) -> bool:
         """Whether no test can set the clock of the store."""
@@ -72,15 +92,7 @@ class ContractBase:
             The changes; where it cannot be set, with the times that they assume moved, as if it
             were noon on the server.
         """
-        if not self.has_server_clock:
-            store.use_clock(SetClock())
-            return changes
-        ahead = await store.now() - NOON
-        return replace(
-            changes,
-            now=changes.now and changes.now + ahead,
-            until=changes.until and changes.until + ahead,
-        )
+        return await at_noon(store, changes, has_server_clock=self.has_server_clock)
 
 
 class SetClock(Clock):
@@ -93,6 +105,19 @@ class SetClock(Clock):
     def now(self) -> datetime:
         """Return where it stands."""
         return self.at
+
+
+async def at_noon(store: Store, changes: Changes, *, has_server_clock: bool) -> Changes:
+    """Have the clock of a store stand at noon; or return changes whose noon is the server's now."""
+    if not has_server_clock:
+        store.use_clock(SetClock())
+        return changes
+    ahead = await store.now() - NOON
+    return replace(
+        changes,
+        now=changes.now and changes.now + ahead,
+        until=changes.until and changes.until + ahead,
+    )
 
 
 class Collector(TaskSink):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from signoff.testing.contract_base import Capability, Reopen
+from signoff.testing.contract_base import Capability, OtherProcess, Reopen
 from signoff.testing.contract_books import BooksContract
 from signoff.testing.contract_claims import ClaimsContract
 from signoff.testing.contract_commits import CommitsContract
 from signoff.testing.contract_outbox import OutboxContract
+from signoff.testing.contract_processes import ProcessesContract
 from signoff.testing.contract_requests import RequestsContract
 from signoff.testing.contract_runs import RunsContract
 from signoff.testing.contract_sharing import SharingContract
 
-__all__ = ["Capability", "Reopen", "StoreContract"]
+__all__ = ["Capability", "OtherProcess", "Reopen", "StoreContract"]
 
 
 class StoreContract(
@@ -22,6 +23,7 @@ class StoreContract(
     ClaimsContract,
     BooksContract,
     SharingContract,
+    ProcessesContract,
 ):
     """
     Every promise of `signoff.ports.Store` and `signoff.model.changes.Changes`, as tests.
