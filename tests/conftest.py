@@ -199,7 +199,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     scenarios in all orders says little about a Python.
     """
     for item in items:
-        if RELIABILITY in item.path.parents:
+        if item.path.parent == RELIABILITY:
             item.add_marker(pytest.mark.one_python)
         if item.get_closest_marker("slow") and "postgres" in item.nodeid:
             item.add_marker(pytest.mark.reliability)

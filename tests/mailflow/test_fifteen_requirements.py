@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 TESTS = Path(__file__).parents[1]
 
 REQUIREMENTS = {

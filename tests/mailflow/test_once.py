@@ -18,6 +18,8 @@ from signoff.security.keyring import Keyring
 from signoff.stores import SQLiteStore
 from signoff.testing import FaultyStore, ManualClock, MemoryMail
 
+pytestmark = pytest.mark.one_python
+
 ANN = "ann@acme.example"
 KEYS = Keyring.generate()
 Place = Literal["fetched", "before done", "after done", "before send", "after send"]

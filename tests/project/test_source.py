@@ -8,6 +8,7 @@ import re
 import tokenize
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,12 @@ def comments(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Return the tree of a module, which several rules look at."""
+    return ast.parse(path.read_text())
+
+
 def imports(tree: ast.AST) -> Iterator[str]:
     """Yield the dotted names that a module imports, anywhere in it."""
     for node in ast.walk(tree):
@@ -100,11 +107,11 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
             yield node
 
 
-@pytest.mark.parametrize("path", ALL, ids=relative)
-def test_every_exception_to_a_rule_has_a_code_and_a_reason(path: Path) -> None:
+def test_every_exception_to_a_rule_has_a_code_and_a_reason() -> None:
     """A `noqa`, `type: ignore` or pragma names its rule and says why, behind ` - ` or ` # `."""
     bare = [
         f"{relative(path)}:{line}: {text}"
+        for path in ALL
         for line, text in comments(path)
         if EXCEPTION.search(text) and not WITH_REASON.match(text)
     ]
@@ -139,10 +146,8 @@ def test_coverage_leaves_out_only_what_cannot_run() -> None:
     }
 
 
-@pytest.mark.parametrize("path", SOURCE, ids=relative)
-def test_only_protocols_and_overloads_have_an_empty_body(path: Path) -> None:
-    """Coverage skips `...` bodies, so nothing that should do something has one."""
-    tree = ast.parse(path.read_text())
+def undone(tree: ast.AST) -> Iterator[str]:
+    """Yield the functions with an empty body, but for those of protocols and overloads."""
     protocols = [
         node
         for node in ast.walk(tree)
@@ -150,23 +155,23 @@ def test_only_protocols_and_overloads_have_an_empty_body(path: Path) -> None:
         and any("Protocol" in ast.unparse(base) for base in node.bases)
     ]
     declared = {id(function) for protocol in protocols for function in functions(protocol)}
-    empty = [
-        function.name
-        for function in functions(tree)
-        if ast.unparse(function.body[-1]) == "..."
-        and id(function) not in declared
-        and "overload" not in [ast.unparse(name) for name in function.decorator_list]
-    ]
-
-    assert not empty
+    for function in functions(tree):
+        overload = "overload" in [ast.unparse(name) for name in function.decorator_list]
+        empty = ast.unparse(function.body[-1]) == "..."
+        if empty and id(function) not in declared and not overload:
+            yield function.name
 
 
-@pytest.mark.parametrize("path", SOURCE, ids=relative)
-def test_src_imports_no_banned_module(path: Path) -> None:
+def test_only_protocols_and_overloads_have_an_empty_body() -> None:
+    """Coverage skips `...` bodies, so nothing that should do something has one."""
+    assert [f"{relative(path)}: {name}" for path in SOURCE for name in undone(parsed(path))] == []
+
+
+def test_src_imports_no_banned_module() -> None:
     """Neither pickle and its like nor fnmatch, not even late or under another name."""
-    found = set(imports(ast.parse(path.read_text())))
+    found = {(relative(path), name) for path in SOURCE for name in imports(parsed(path))}
 
-    assert not {name for name in found if name.partition(".")[0] in BANNED}
+    assert not {(path, name) for path, name in found if name.partition(".")[0] in BANNED}
 
 
 def replaced(tree: ast.AST) -> Iterator[str]:
@@ -195,7 +200,7 @@ def replaced(tree: ast.AST) -> Iterator[str]:
 
 def test_nothing_is_mocked() -> None:
     """Neither by a library nor by hand: tests use real parts, and doubles that are seen to be right."""
-    trees = {path: ast.parse(path.read_text()) for path in ALL}
+    trees = {path: parsed(path) for path in ALL}
     names = {name for tree in trees.values() for name in imports(tree)}
     parameters = {
         node.arg for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.arg)
@@ -224,30 +229,34 @@ def test_tests_wait_for_events_and_not_for_time() -> None:
     }
 
 
-@pytest.mark.parametrize("path", SOURCE, ids=relative)
-def test_every_module_says_what_it_is_for(path: Path) -> None:
+def test_every_module_says_what_it_is_for() -> None:
     """A module opens with what it is for and, below the root, on which floor it stands."""
-    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-    opening = docstring.partition("\n\n")[0]
+    said = {relative(path): ast.get_docstring(parsed(path)) or "" for path in SOURCE}
+    lines = {path: len(text.partition("\n\n")[0].splitlines()) for path, text in said.items()}
 
-    assert 1 <= len(opening.splitlines()) <= 5
-    assert "floor " in docstring or path == ROOT / "src" / "signoff" / "__init__.py"
+    assert {path: count for path, count in lines.items() if not 1 <= count <= 5} == {}
+    assert [path for path, text in said.items() if "floor " not in text] == [
+        "src/signoff/__init__.py"
+    ]
 
 
-@pytest.mark.parametrize("path", SOURCE, ids=relative)
-def test_src_has_no_open_ends(path: Path) -> None:
+def test_src_has_no_open_ends() -> None:
     """Open points are issues, not comments."""
-    assert not [text for _, text in comments(path) if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text)]
+    assert not [
+        f"{relative(path)}:{line}: {text}"
+        for path in SOURCE
+        for line, text in comments(path)
+        if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text)
+    ]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in TESTS if path.name.startswith("test_")], ids=relative
-)
-def test_every_test_has_a_docstring(path: Path) -> None:
+def test_every_test_has_a_docstring() -> None:
     """Each test says in a line what it shows."""
     silent = [
-        function.name
-        for function in functions(ast.parse(path.read_text()))
+        f"{relative(path)}: {function.name}"
+        for path in TESTS
+        if path.name.startswith("test_")
+        for function in functions(parsed(path))
         if function.name.startswith("test") and not ast.get_docstring(function)
     ]
 
