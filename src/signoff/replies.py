@@ -83,10 +83,11 @@ class Traced:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """The delivery that a token went out with, and how its notifier writes."""
+    """The delivery that a token went out with, the token, and how its notifier writes."""
 
     delivery: Delivery
     writer: Correspondence
+    token: str = field(repr=False)
 
 
 class Replies:
@@ -199,7 +200,7 @@ class Replies:
         if refusal is not None:
             await self._refuse(request, row, key=key, note=refusal)
             return
-        reply = await self._read(mail, row, request, sent)
+        reply = await self._read(mail, request, sent)
         await self._act(reply, row, request, key=key, proof=_proof(inbox))
 
     def _why_automatic(self, mail: IncomingMail) -> str | None:
@@ -216,7 +217,7 @@ class Replies:
         if not is_same(mail.sender, row.recipient):
             return refusal_note("sender")
         if inbox.trusted_server is not None:
-            why = vouched(mail, inbox) or self._why_misdirected(mail, row, sent.writer)
+            why = vouched(mail, inbox) or _why_misdirected(mail, sent)
             if why:
                 return refusal_note("strength", detail=why)
         if request.status == "pending" and (row.used_at or row.revoked_at):
@@ -225,16 +226,6 @@ class Replies:
             return refusal_note("changed")
         return None
 
-    def _why_misdirected(self, mail: IncomingMail, row: TokenRow, writer: Correspondence) -> str:
-        """Return why a genuine mail may have been written to somebody else; empty if it was not."""
-        addressed = is_addressed(
-            mail.headers,
-            token=token_text(self._keyring, row),
-            own=(writer.sender, writer.reply_to),
-            separator=writer.separator,
-        )
-        return "" if addressed else "it names the reply address neither in To nor in Cc"
-
     async def _why_late(self, request: Request) -> Mapping[str, Tree] | None:
         try:
             ensure_open(request, await self._store.now())
@@ -242,16 +233,13 @@ class Replies:
             return refusal_note(_reason_of(error))
         return None
 
-    async def _read(
-        self, mail: IncomingMail, row: TokenRow, request: Request, sent: _Sent
-    ) -> Reply:
+    async def _read(self, mail: IncomingMail, request: Request, sent: _Sent) -> Reply:
         writer = sent.writer
-        token = token_text(self._keyring, row)
-        reply_to = reply_address(writer.reply_to, token, separator=writer.separator)
+        reply_to = reply_address(writer.reply_to, sent.token, separator=writer.separator)
         outgoing = Outgoing(
             delivery=sent.delivery,
             request=request,
-            token=token,
+            token=sent.token,
             earlier=await earlier_refusals(self._desk, self._store, request),
         )
         return extract(
@@ -271,7 +259,7 @@ class Replies:
         for delivery in await self._store.deliveries(row.request_id):
             writer = self._writers.get(delivery.notifier)
             if delivery.token_id == row.token_id and writer is not None:
-                return _Sent(delivery, writer)
+                return _Sent(delivery, writer, token_text(self._keyring, row))
         return None
 
     async def _act(
@@ -357,6 +345,18 @@ def _gist(note: Mapping[str, Tree]) -> tuple[Tree, Tree]:
     """Return what makes two explanations the same; each wrong edit has one of its own."""
     reason = note.get("reason")
     return reason, note.get("detail") if reason == "edit" else ""
+
+
+def _why_misdirected(mail: IncomingMail, sent: _Sent) -> str:
+    """Return why a genuine mail may have been written to somebody else; empty if it was not."""
+    writer = sent.writer
+    addressed = is_addressed(
+        mail.headers,
+        token=sent.token,
+        own=(writer.sender, writer.reply_to),
+        separator=writer.separator,
+    )
+    return "" if addressed else "it names the reply address neither in To nor in Cc"
 
 
 def _proof(inbox: Inbox) -> Proof:

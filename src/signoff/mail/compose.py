@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 from email.headerregistry import Address
-from email.message import EmailMessage
+from email.utils import format_datetime
+from functools import lru_cache
 from typing import Final
 
 from signoff.mail.answering import how_to
 from signoff.mail.blocks import ATTACHMENT
 from signoff.mail.content import page_of, title_of, wants_answer
-from signoff.mail.flatten import POLICY, flatten, header_text, is_message_id
+from signoff.mail.flatten import (
+    flatten,
+    header_line,
+    header_text,
+    is_message_id,
+    subject_line,
+)
 from signoff.mail.parts import multipart, text_part
 from signoff.mail.render_html import html_of
 from signoff.mail.render_text import attachment_of, text_of
@@ -76,24 +83,28 @@ def compose(
     subject = subject_of(outgoing)
     reply_subject = subject if subject.startswith("Re: ") else f"Re: {subject}"
     page = page_of(outgoing, how_to=how_to(outgoing, reply_to=answer_to, subject=reply_subject))
-    message = EmailMessage(policy=POLICY)
-    message["From"] = Address(
-        display_name=header_text(sender_name)[:_NAME_LENGTH], addr_spec=sender
-    )
-    message["To"] = Address(addr_spec=normalise_address(outgoing.delivery.recipient))
+    headers = [
+        subject_line(subject),
+        _from_line(sender, header_text(sender_name)[:_NAME_LENGTH]),
+        header_line("To", normalise_address(outgoing.delivery.recipient)),
+    ]
     if answer_to:
-        message["Reply-To"] = Address(addr_spec=answer_to)
-    message["Date"] = now
-    message["Message-ID"] = message_id
+        headers.append(header_line("Reply-To", answer_to))
+    headers += [f"Date: {format_datetime(now)}\r\n", header_line("Message-ID", message_id)]
     if is_message_id(outgoing.first_message_id):
-        message["In-Reply-To"] = outgoing.first_message_id
-        message["References"] = outgoing.first_message_id
+        headers.append(header_line("In-Reply-To", outgoing.first_message_id))
+        headers.append(header_line("References", outgoing.first_message_id))
     asks = outgoing.delivery.kind in ASKS
-    message["Auto-Submitted"] = "auto-generated" if asks else "auto-replied"
-    message["X-Auto-Response-Suppress"] = "All"
+    headers.append(header_line("Auto-Submitted", "auto-generated" if asks else "auto-replied"))
+    headers.append(header_line("X-Auto-Response-Suppress", "All"))
     body = multipart(
         "alternative", [text_part(text_of(page)), text_part(html_of(page), subtype="html")]
     )
     if page.whole:
         body = multipart("mixed", [body, text_part(attachment_of(page), filename=ATTACHMENT)])
-    return flatten(message, subject=subject, body=body)
+    return flatten(headers, body)
+
+
+@lru_cache(maxsize=16)
+def _from_line(sender: str, name: str) -> str:
+    return header_line("From", Address(display_name=name, addr_spec=sender))

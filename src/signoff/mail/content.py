@@ -24,7 +24,7 @@ from signoff.mail.page import (
     answers,
     lines_of,
 )
-from signoff.mail.payload import is_attached, outline, payload_lines, reply_code, size_of
+from signoff.mail.payload import are_too_long, outline, payload_lines, reply_code, size_of
 from signoff.mail.refusals import advice_for
 from signoff.mail.supports import agent, evidence, history
 from signoff.model.policy import Risk
@@ -108,7 +108,8 @@ def whole_request(
 
 def _asks(outgoing: Outgoing, how_to: Sequence[Part]) -> Page:
     request = outgoing.request
-    payload = _outlined(request) if is_attached(request) else _inline(request)
+    inline = _inline(request)
+    payload = _outlined(request) if are_too_long(inline.lines) else inline
     blocks = _blocks(request, outgoing.earlier)
     fitted, cut = fit(blocks)
     page = _request_page(request, payload=payload.fitted(), rest=fitted, how_to=how_to)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import re
 from collections.abc import Sequence
-from email.message import EmailMessage
+from email.headerregistry import Address
 from email.policy import SMTP, compat32
 from typing import Final
 
@@ -23,6 +23,13 @@ _SUBJECT_POLICY: Final = SMTP.clone(max_line_length=76)
 _ID: Final = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+>")
 _LONGEST_ID: Final = 250
 
+_ATOMS: Final = r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/^_`{|}~-]+)*"
+_NEEDS_NOTHING: Final = re.compile(
+    rf"{_ATOMS}(?:@[a-z0-9-]+(?:\.[a-z0-9-]+)*)?|<{_ATOMS}@{_ATOMS}>"
+)
+_WORDS: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
+_LONGEST_SUBJECT: Final = 60
+
 
 def header_text(text: str) -> str:
     """
@@ -39,15 +46,33 @@ def is_message_id(text: str) -> bool:
     return len(text) <= _LONGEST_ID and _ID.fullmatch(text) is not None
 
 
-def flatten(message: EmailMessage, *, subject: str, body: bytes) -> bytes:
+def header_line(name: str, value: str | Address) -> str:
     """
-    Return a mail as bytes, headed by its subject.
+    Return a header on one line: an address, an id, a date, or one of our own words.
 
-    The subject may be folded and encoded; no other header is folded.
+    The library writes it. Where there is nothing to encode and to quote, it is written here:
+    the library reads every value like a mail from strangers, which costs more than a whole page.
+    """
+    if isinstance(value, str) and len(value) <= _LONGEST_ID and _NEEDS_NOTHING.fullmatch(value):
+        return f"{name}: {value}\r\n"
+    line: str = POLICY.header_factory(name, value).fold(policy=POLICY)
+    return line
+
+
+def subject_line(subject: str) -> str:
+    """Return what `header_text` made of the subject as a header; it may be folded and encoded."""
+    if len(subject) <= _LONGEST_SUBJECT and _WORDS.fullmatch(subject) and "=?" not in subject:
+        return f"Subject: {subject}\r\n"
+    line: str = _SUBJECT_POLICY.header_factory("Subject", subject).fold(policy=_SUBJECT_POLICY)
+    return line
+
+
+def flatten(headers: Sequence[str], body: bytes) -> bytes:
+    """
+    Return a mail as bytes.
 
     Args:
-        message: The mail without a subject and without a body.
-        subject: What `header_text` made of the subject.
+        headers: What `subject_line` and `header_line` made.
         body: What `signoff.mail.parts.multipart` made of the parts, with its own head.
 
     Raises:
@@ -55,12 +80,9 @@ def flatten(message: EmailMessage, *, subject: str, body: bytes) -> bytes:
 
     Source: RFC 5322 section 2.1.1.
     """
-    intended = ["Subject", *message.keys(), "MIME-Version", "Content-Type"]
-    head: str = SMTP.header_factory("Subject", subject).fold(policy=_SUBJECT_POLICY)
-    # Without the blank line at its end: the body's own head goes on.
-    headers = head.encode("ascii") + message.as_bytes(policy=POLICY).removesuffix(b"\r\n")
-    raw = headers + b"MIME-Version: 1.0\r\n" + body
-    ensure_headers(raw, intended)
+    names = [line.partition(":")[0] for line in headers]
+    raw = "".join(headers).encode("ascii") + b"MIME-Version: 1.0\r\n" + body
+    ensure_headers(raw, [*names, "MIME-Version", "Content-Type"])
     return raw
 
 

@@ -185,7 +185,7 @@ def harmless(line: str, words: frozenset[str]) -> str:
     A mail that comes back with its quoting broken, and nothing else in it, then decides
     nothing. A line that only begins with an answer is changed too.
     """
-    if line.startswith("|") and not any(word.startswith("|") for word in words):
+    if line.startswith("|") and "|" not in _initials(words):
         return line
     if not _reads_as_one(line, words):
         return line

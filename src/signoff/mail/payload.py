@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -15,6 +15,10 @@ from signoff.rules.digest import short_code
 MAX_BYTES: Final = 60_000
 """A payload that takes more than this in HTML is attached; mail clients cut mails at 100 kB."""
 
+_FRAME_BYTES: Final = 600
+_CHAR_BYTES: Final = 14
+"""The mark of an invisible character, such as `\u27e8U+10FFFF\u27e9`, takes so many; all else takes less."""
+
 
 def payload_lines(request: Request) -> Iterator[Line]:
     """Yield the whole payload: where, of what type, and the value."""
@@ -24,8 +28,20 @@ def payload_lines(request: Request) -> Iterator[Line]:
 
 def is_attached(request: Request) -> bool:
     """Return whether the payload is too long for a mail, and so is attached to it."""
-    sizes = accumulate(html_bytes(line) for line in payload_lines(request))
+    return are_too_long(tuple(payload_lines(request)))
+
+
+def are_too_long(lines: Sequence[Line]) -> bool:
+    """Return whether the lines of a payload are too long for a mail."""
+    if sum(map(most_html_bytes, lines)) <= MAX_BYTES:
+        return False
+    sizes = accumulate(map(html_bytes, lines))
     return any(size > MAX_BYTES for size in sizes)
+
+
+def most_html_bytes(line: Line) -> int:
+    """Return what a line takes in HTML at the very most, without writing it."""
+    return _FRAME_BYTES + _CHAR_BYTES * (len(line.lead) + len(line.text))
 
 
 def reply_code(request: Request) -> str:
