@@ -17,7 +17,6 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests"]
 # The tests start hundreds of processes, which all import the same modules: compiled once, not each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-os.environ.setdefault("UV_SYSTEM_CERTS", "1")  # uv trusts whom pip trusts
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PROJECT)

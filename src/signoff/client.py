@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 import anyio
@@ -18,8 +19,9 @@ from typing_extensions import override
 from signoff.bell import Bell
 from signoff.context import Host, fill_default_host
 from signoff.errors import ApprovalRejected, ConfigurationError, SignoffError
-from signoff.gates import bind_to, refuse_critical, refuse_unstorable
+from signoff.gates import bind_to, refuse_bad_policy, refuse_unstorable
 from signoff.model.policy import Policy
+from signoff.rules.slips import refuse_bare_numbers
 from signoff.threads import in_event_loop
 
 if TYPE_CHECKING:
@@ -84,10 +86,13 @@ class Client(Host):
             lease: How long a claim lasts without being renewed.
 
         Raises:
-            ConfigurationError: Two notifiers have one name, or the policy's risk is critical.
+            ConfigurationError: Two notifiers have one name, the policy is misspelt or of critical
+                risk, or something is given in place of a store, a list or a `timedelta`.
         """
         from signoff.stores.memory import MemoryStore  # noqa: PLC0415 - adapters load when used
 
+        refuse_bare_numbers(lease=lease)
+        _refuse_wrong_parts(store, notifiers)
         self._store = store if store is not None else MemoryStore()
         if clock is not None:
             self._store.use_clock(clock)
@@ -95,8 +100,8 @@ class Client(Host):
         if len(self._notifiers) != len(notifiers):
             raise ConfigurationError("two notifiers have the same name; give one another name=")
         self._inbox = inbox
-        self._policy = policy or Policy()
-        refuse_critical(self._policy.risk)
+        self._policy = Policy() if policy is None else policy
+        refuse_bad_policy(self._policy)
         self._requester = requester
         self._reviewer = reviewer
         self._keyring = keyring
@@ -122,6 +127,16 @@ class Client(Host):
         return self._machinery.hitl
 
     # Opening.
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self, *_: object) -> None:
+            """Refuse `with client:`. Raises `ConfigurationError`, always."""
+            raise ConfigurationError(
+                "this client is opened with `async with client:`; `with` is for signoff.sync.Client"
+            )
+
+        __exit__ = __enter__
 
     async def __aenter__(self) -> Self:
         """
@@ -408,6 +423,19 @@ def default_client() -> Client:
             " use signoff.set_default_client(Client(store=...))"
         )
     return client
+
+
+def _refuse_wrong_parts(store: object, notifiers: object) -> None:
+    if isinstance(store, (str, Path)):
+        raise ConfigurationError(
+            f"store={str(store)!r} is a path; write store=SQLiteStore({str(store)!r})"
+        )
+    if isinstance(store, type):
+        raise ConfigurationError(f"store={store.__name__} is a class; write {store.__name__}(...)")
+    if hasattr(notifiers, "send"):
+        raise ConfigurationError(
+            f"notifiers={type(notifiers).__name__}(...) is one notifier; write notifiers=[...]"
+        )
 
 
 def _plain(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -387,7 +387,11 @@ class RequestExpired(RunError):  # noqa: N818 - a fixed public name
 
     def __init__(self, run_id: str, *, request_id: str) -> None:
         self.request_id = request_id
-        super().__init__(run_id, f"request {request_id} expired; `flows.retry` asks anew")
+        super().__init__(
+            run_id,
+            f"request {request_id} expired unanswered; `flows.retry` asks anew, and"
+            " on_expiry= says what silence means",
+        )
 
 
 class ChildRunFailed(RunError):  # noqa: N818 - a fixed public name

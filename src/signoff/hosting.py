@@ -40,6 +40,7 @@ from signoff.model.run import TERMINAL, Run
 from signoff.outbox import Outbox
 from signoff.ports import RunQuery
 from signoff.registry import is_portable
+from signoff.rules.slips import refuse_no_text
 
 _log = logging.getLogger("signoff.client")
 
@@ -191,11 +192,13 @@ class Hosting:
         Return the run of a call, stored now or under the same key before.
 
         Raises:
-            ConfigurationError: The key is empty, as that of something that has no number yet.
+            ConfigurationError: The key is no text, or empty, as that of something that has no
+                number yet.
             KeyConflict: The key stands for other arguments.
         """
         if key is None:
             return await self._store_call(call, None)
+        refuse_no_text("key", key, write=f"key=str({key!r})")
         if not key:
             raise ConfigurationError(f"{call.spec.name}: key is empty; give this call its own key")
         while True:

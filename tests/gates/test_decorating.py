@@ -126,7 +126,7 @@ def test_a_bound_method_brings_its_receiver() -> None:
         ({"action": "Pay {amount"}, "expected '}' before end of string"),
         ({"verify": lambda vendor: None}, "verify= is called with the function's arguments"),
         ({"verify": int}, "verify= is called with the function's arguments"),
-        ({"assignees": "cfo@acme.example"}, "write it as ['cfo@acme.example']"),
+        ({"assignees": "cfo@acme.example"}, "write assignees=['cfo@acme.example']"),
         ({"name": "signoff tests: taken"}, "belongs to signoff tests already"),
         ({"aliases": ["signoff tests: taken"]}, "belongs to signoff tests already"),
     ],

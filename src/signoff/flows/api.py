@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, get_args
 
 import anyio
 
@@ -23,6 +23,7 @@ from signoff.flows.flow import Flow, stored_name
 from signoff.model.changes import Changes, Signal, SignalKind, Task
 from signoff.model.run import TERMINAL, Run, RunStatus
 from signoff.ports import RunQuery
+from signoff.rules.slips import refuse_bare_numbers, refuse_other_word
 
 _POLL_SECONDS: Final = 1.0
 _AT_WORK: Final[tuple[RunStatus, ...]] = ("ready", "suspended")
@@ -58,9 +59,11 @@ class Flows:
             requester: Who starts it; the client's `requester` without it.
 
         Raises:
+            ConfigurationError: It is no flow.
             ValueError: An input does not fit the state; the message names the field.
             RunError: A run with this id is open.
         """
+        _refuse_no_flow(flow)
         instance = flow() if isinstance(flow, type) else flow
         new = await new_flow_run(
             self._executor.shop,
@@ -94,7 +97,9 @@ class Flows:
 
         Raises:
             NotFoundError: There is none.
+            ConfigurationError: The timeout is no `timedelta`.
         """
+        refuse_bare_numbers(timeout=timeout)
         with anyio.move_on_after(None if timeout is None else timeout.total_seconds()):
             heard = self._bell.rings
             while (await self.get(run_id)).status not in TERMINAL:
@@ -116,7 +121,12 @@ class Flows:
             status: Only with this status.
             flow: Only of this class, under the name that it has now.
             limit: How many are looked at, at the most.
+
+        Raises:
+            ConfigurationError: There is no such status.
         """
+        if status is not None:
+            refuse_other_word("status", status, get_args(RunStatus))
         name = stored_name(flow) if flow else None
         found: list[Run] = []
         for stored in _AT_WORK if status == "running" else (status,):
@@ -179,3 +189,11 @@ class Flows:
             if claim is not None and claim.live:
                 return run.model_copy(update={"status": "running"})
         return run
+
+
+def _refuse_no_flow(flow: object) -> None:
+    if not issubclass(flow if isinstance(flow, type) else type(flow), Flow):
+        raise ConfigurationError(
+            f"{flow!r} is no flow; give a subclass of signoff.Flow, or for a gated function use"
+            " client.submit(...)"
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, TypeAlias, TypeVar
 
+from signoff.gates import refuse_no_method
 from signoff.rules.graph import And, Condition, Or
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -44,7 +45,14 @@ class Stamp:
     mark: StepMark
 
     def __call__(self, fn: F, /) -> F:
-        """Stamp a method. Raises `ValueError` when two decorators name different conditions."""
+        """
+        Stamp a method.
+
+        Raises:
+            ValueError: Two decorators name different conditions.
+            ConfigurationError: It is no method: a decorator below stands without parentheses.
+        """
+        refuse_no_method(fn)
         setattr(fn, _STEP, _merged(mark_of(fn) or StepMark(), self.mark, name=fn.__name__))
         return fn
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,17 +19,20 @@ from typing_extensions import TypeVar, override
 from signoff.codec import codec
 from signoff.context import Host, current_scope, default_host
 from signoff.errors import ConfigurationError
-from signoff.flows.dsl import StepMark, mark_of
+from signoff.flows.dsl import Stamp, StepMark, mark_of
 from signoff.flows.state import StateBox
 from signoff.flows.touching import TRACKED
-from signoff.gates import feedback_of, refuse_critical, registered_hints
+from signoff.gates import feedback_of, refuse_bad_policy, registered_hints
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.policy import Policy
 from signoff.registry import default_name, flow_classes
 from signoff.rules.digest import digest
-from signoff.rules.graph import Graph, StepSpec, leaves
+from signoff.rules.graph import Graph, StepSpec, leaves, met_by
+from signoff.rules.slips import meant
 
 StateT_co = TypeVar("StateT_co", default=dict[str, object], covariant=True)
+
+_log = logging.getLogger("signoff.flows")
 
 MAX_METHOD_CALLS = 100
 
@@ -98,15 +102,17 @@ class Flow(Generic[StateT_co]):
             **kwargs: For other base classes.
 
         Raises:
-            ConfigurationError: Another class has the name, or the policy's risk is critical.
+            ConfigurationError: Another class has the name, the policy is none, misspelt or of
+                critical risk, or a decorator stands without its parentheses.
         """
         super().__init_subclass__(**kwargs)
         if policy is not None:
-            refuse_critical(policy.risk)
+            refuse_bad_policy(policy)
             cls.__signoff_policy__ = policy.over(cls.__signoff_policy__)
         cls.__signoff_name__ = name or default_name(cls)
         cls.__signoff_shape__ = None
         flow_classes.add(cls, origin=default_name(cls), names=(cls.__signoff_name__, *aliases))
+        _refuse_bare_decorators(cls)
         _register_types(cls)
         _warn_of_shared_labels(cls)
 
@@ -283,6 +289,7 @@ def shape_of(flow: type[Flow[object]]) -> Shape:
             )
         former = _former_names(steps)
         _refuse_ambiguous(former, graph)
+        _tell_of_dead_steps(flow, steps)
         shape = Shape(graph, steps, former, digest(graph.fingerprint()))
         flow.__signoff_shape__ = shape
     return shape
@@ -323,6 +330,28 @@ def _refuse_ambiguous(former: Mapping[str, str], graph: Graph) -> None:
                         f"step {spec.name!r} listens to {leaf!r}, and {alias!r} is an alias of"
                         f" step {name!r}: listen to that"
                     )
+
+
+def _tell_of_dead_steps(flow: type, steps: Steps) -> None:
+    """Log the steps that nothing ever fires, for want of a label or by a slip in its spelling."""
+    known = set(steps)
+    for name, (fn, mark) in steps.items():
+        choices = getattr(feedback_of(fn), "choices", ())
+        labels = [*mark.labels, *(choice.label for choice in choices)]
+        if mark.router and not labels:
+            return  # What it returns may be any label.
+        known |= {*labels, *(f"{name}:{label}" for label in labels)}
+    for name, (_, mark) in steps.items():
+        condition = None if mark.start else mark.condition
+        if condition is not None and not met_by(condition, known):
+            lost = [leaf for leaf in leaves(condition) if leaf not in known]
+            _log.warning(
+                "%s.%s never runs: %s is no step and no label of the flow%s",
+                flow.__qualname__,
+                name,
+                ", ".join(map(repr, lost)),
+                meant(lost[0], known),
+            )
 
 
 def _step_spec(name: str, fn: Callable[..., object], mark: StepMark) -> StepSpec:
@@ -385,6 +414,15 @@ def _values_of(initial: object) -> dict[str, object]:
     raise ConfigurationError(
         f"initial_state={initial!r} is neither a pydantic model (class or instance) nor a dict"
     )
+
+
+def _refuse_bare_decorators(flow: type) -> None:
+    for name, found in vars(flow).items():
+        if isinstance(found, Stamp):
+            raise ConfigurationError(
+                f"{flow.__qualname__}.{name} is no step, because a decorator above it stands"
+                " without its parentheses; write @start(), @listen(step) or @router(step)"
+            )
 
 
 def _register_types(flow: type) -> None:

@@ -17,9 +17,9 @@ from signoff.gates.declaring import (
     gate_specs,
     registered_hints,
 )
-from signoff.gates.feedback import FeedbackGate, feedback_of, human_feedback
+from signoff.gates.feedback import FeedbackGate, feedback_of, human_feedback, refuse_no_method
 from signoff.gates.in_steps import once, together
-from signoff.gates.policies import refuse_critical
+from signoff.gates.policies import refuse_bad_policy, refuse_critical
 
 __all__ = [
     "FeedbackGate",
@@ -34,7 +34,9 @@ __all__ = [
     "human_feedback",
     "keyed",
     "once",
+    "refuse_bad_policy",
     "refuse_critical",
+    "refuse_no_method",
     "refuse_unstorable",
     "registered_hints",
     "require_approval",

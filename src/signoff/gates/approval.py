@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import Literal, ParamSpec, TypeVar, Unpack, get_args, overload
 
 from signoff.errors import ApprovalRejected
 from signoff.gates.calling import wrap
 from signoff.gates.declaring import GateOptions, declare
 from signoff.model.gate import OnReject
+from signoff.rules.slips import refuse_other_word
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,11 +109,13 @@ def require_approval(
             - `policy`: further settings, over those of the flow and the client.
 
     Raises:
-        ConfigurationError: An option names no parameter, the risk is critical (that needs a
+        TypeError: There is no such option.
+        ConfigurationError: An option names no parameter, or is of another type than it says, the risk is critical (that needs a
             quorum), the name is taken, `verify` takes other arguments, or `fn` is a generator or
             already gated.
         ValueError: A duration is not positive.
     """
+    refuse_other_word("on_reject", on_reject, get_args(OnReject))
     if fn is not None:
         return Gate(options)(fn)
     return ReturningGate(options) if on_reject == "return" else Gate(options)

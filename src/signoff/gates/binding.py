@@ -18,7 +18,10 @@ def bind(spec: GateSpec, args: Sequence[object], kwargs: Mapping[str, object]) -
     Raises:
         TypeError: The arguments do not fit the signature.
     """
-    bound = spec.signature.bind(*args, **kwargs)
+    try:
+        bound = spec.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{spec.fn.__qualname__}{spec.signature}: {error}") from None
     bound.apply_defaults()
     return GateCall(
         spec=spec,

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from string import Formatter
-from typing import Final, TypeAlias, TypedDict, TypeVar, get_type_hints
+from typing import Final, TypeAlias, TypedDict, TypeVar, get_args, get_type_hints
 
 from signoff.codec import codec
 from signoff.errors import ConfigurationError
@@ -20,6 +20,7 @@ from signoff.model.policy import Policy, Risk
 from signoff.model.request import Evidence
 from signoff.registry import Names, default_name
 from signoff.rules.routing import addresses_in
+from signoff.rules.slips import names_in, refuse_other_word, refuse_unknown_option
 
 ValueT = TypeVar("ValueT")
 
@@ -69,6 +70,11 @@ def gate_of(fn: object) -> GateSpec | None:
 def required_gate_of(fn: object) -> GateSpec:
     """Return the options of a gated function. Raises `ConfigurationError` when it is not gated."""
     spec = gate_of(fn)
+    if spec is None and gate_of(getattr(fn, "__wrapped__", None)) is not None:
+        raise ConfigurationError(
+            f"{fn!r} wraps a gated function, by keyed() perhaps, and is none itself: give the"
+            " gated function"
+        )
     if spec is None:
         raise ConfigurationError(f"{fn!r} is not under @require_approval, so it asks nobody")
     return spec
@@ -82,22 +88,25 @@ def declare(fn: Callable[..., object], on_reject: OnReject, options: GateOptions
         ConfigurationError: As `require_approval` says.
     """
     _check_function(fn)
+    _check_options(options)
     signature = inspect.signature(fn)
     name = options.get("name") or default_name(fn)
     risk = options.get("risk")
     assignees = options.get("assignees", ())
     spec = GateSpec(
         name=name,
-        aliases=tuple(options.get("aliases", ())),
+        aliases=names_in("aliases", options.get("aliases", ())),
         fn=fn,
         signature=signature,
         is_async=inspect.iscoroutinefunction(fn),
         hints=registered_hints(fn),
         action=options.get("action") or f"Run {fn.__name__}",
-        live=frozenset((*options.get("live", ()), *_receiver(fn, signature))),
-        hidden=tuple(options.get("hidden", ())),
+        live=frozenset((*names_in("live", options.get("live", ())), *_receiver(fn, signature))),
+        hidden=names_in("hidden", options.get("hidden", ())),
         risk=risk,
-        assignees=assignees if callable(assignees) else addresses_in(assignees),
+        assignees=assignees
+        if callable(assignees)
+        else addresses_in(names_in("assignees", assignees)),
         evidence=options.get("evidence", ()),
         summary=options.get("summary", ""),
         rationale=options.get("rationale", ""),
@@ -126,12 +135,19 @@ def _check_function(fn: object) -> None:
         raise ConfigurationError(
             "put @require_approval inside @classmethod or @staticmethod, nearer to the function"
         )
+    if isinstance(fn, str):
+        raise ConfigurationError(f"{fn!r} is no function; write @require_approval(action={fn!r})")
     if not hasattr(fn, "__qualname__"):
         raise ConfigurationError(f"{fn!r} is no function; gate the function that it calls")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise ConfigurationError(f"{default_name(fn)} is a generator, which cannot be one call")
     if gate_of(fn) is not None:
         raise ConfigurationError(f"{default_name(fn)} has two require_approval gates; keep one")
+
+
+def _check_options(options: GateOptions) -> None:
+    refuse_unknown_option(options, GateOptions.__annotations__, of="require_approval()")
+    refuse_other_word("on_drift", options.get("on_drift", "block"), get_args(OnDrift))
 
 
 def _receiver(fn: Callable[..., object], signature: inspect.Signature) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from signoff.model.policy import Policy, Risk
 from signoff.model.request import Evidence
 from signoff.registry import default_name
 from signoff.rules.routing import addresses_in
+from signoff.rules.slips import names_in, refuse_no_text
 
 if TYPE_CHECKING:
     from signoff.rules.outcomes import Meaning
@@ -31,11 +32,25 @@ class FeedbackGate:
     spec: FeedbackSpec
 
     def __call__(self, fn: F, /) -> F:
-        """Stamp a step."""
+        """
+        Stamp a step.
+
+        Raises:
+            ConfigurationError: It has a gate already, or is no method.
+        """
+        refuse_no_method(fn)
         if hasattr(fn, _FEEDBACK):
             raise ConfigurationError(f"{default_name(fn)} has two human_feedback gates; keep one")
         setattr(fn, _FEEDBACK, self.spec)
         return fn
+
+
+def refuse_no_method(fn: object) -> None:
+    """Raise `ConfigurationError` for what a decorator without its parentheses hands on."""
+    if not hasattr(fn, "__qualname__"):
+        raise ConfigurationError(
+            f"{fn!r} is no method: write the decorators below with their parentheses, as @start()"
+        )
 
 
 def feedback_of(fn: object) -> FeedbackSpec | None:
@@ -92,8 +107,14 @@ def human_feedback(
     Raises:
         ValueError: The labels contradict each other, `default_outcome` or `on_expiry` is none
             of them, or a duration is not positive.
-        ConfigurationError: The risk is critical, which needs a quorum.
+        ConfigurationError: The risk is critical, which needs a quorum; or an option is of another
+            type than it says.
     """
+    refuse_no_text("message", message, write="@human_feedback(message=..., emit=[...])")
+    if assign_to_email is not None:
+        refuse_no_text(
+            "assign_to_email", assign_to_email, write="one address; assignees=[...] takes several"
+        )
     labels = _labels(emit)
     if default_outcome is not None and default_outcome not in labels:
         raise ValueError(
@@ -109,7 +130,9 @@ def human_feedback(
             choices=choices(labels, meanings=meanings or {}, aliases=aliases or {}),
             default_outcome=default_outcome,
             on_expiry=on_expiry,
-            assignees=addresses_in((*assignees, *([assign_to_email] if assign_to_email else []))),
+            assignees=addresses_in(
+                (*names_in("assignees", assignees), *([assign_to_email] if assign_to_email else []))
+            ),
             assign_from_input=assign_from_input,
             metadata=dict(metadata or {}),
             evidence=tuple(evidence),
@@ -129,4 +152,8 @@ def _labels(emit: Sequence[str] | type[Enum] | None) -> tuple[str, ...]:
         raise ValueError(  # noqa: TRY004 - as for every other slip in the labels
             f"emit={emit!r} is one text; write emit=[{emit!r}, ...]"
         )
+    if not emit:
+        raise ValueError("emit=[] names no label; leave emit out where any text is the answer")
+    for label in emit:
+        refuse_no_text("emit", label, write="a list of texts")
     return tuple(emit)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, get_args
 
 import anyio
 
 from signoff.errors import CodecError, ConfigurationError, UnknownOutcomeError
+from signoff.gates import refuse_bad_policy
 from signoff.hitl.answers import one_label, reading, response
 from signoff.hitl.counter import Counter
 from signoff.hitl.cursors import opened_cursor, sealed_cursor
@@ -19,12 +20,13 @@ from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes
 from signoff.model.decision import Channel
 from signoff.model.delivery import Delivery
-from signoff.model.policy import Policy, Risk
+from signoff.model.policy import RISKS, Policy, Risk
 from signoff.model.request import Evidence, Request, RequestStatus
 from signoff.ports import RequestQuery
 from signoff.rules.lifecycle import Cancel, Command, Reassign, Remark
 from signoff.rules.outcomes import Meaning
 from signoff.rules.routing import assignees_for
+from signoff.rules.slips import refuse_bare_numbers, refuse_other_word
 
 _POLL_SECONDS: Final = 1.0
 _MAX_PAGE: Final = 200
@@ -65,7 +67,12 @@ class Hitl:
 
         Raises:
             ValueError: The limit is out of range, or the cursor is not one of this query.
+            ConfigurationError: There is no such status or risk.
         """
+        if status is not None:
+            refuse_other_word("status", status, get_args(RequestStatus))
+        if risk is not None:
+            refuse_other_word("risk", risk, RISKS)
         if not 1 <= limit <= _MAX_PAGE:
             raise ValueError(f"limit={limit} is not between 1 and {_MAX_PAGE}")
         filters = json.dumps([status, risk, assignee, run_id, newest_first])
@@ -261,7 +268,9 @@ class Hitl:
 
         Raises:
             NotFoundError: There is none.
+            ConfigurationError: The timeout is no `timedelta`.
         """
+        refuse_bare_numbers(timeout=timeout)
         bell = self._at.bell
         with anyio.move_on_after(None if timeout is None else timeout.total_seconds()):
             heard = bell.rings
@@ -297,8 +306,11 @@ class Hitl:
 
         Raises:
             CodecError: The payload cannot be stored.
-            ConfigurationError: Nobody but the requester could decide, or the risk is critical.
+            ConfigurationError: Nobody but the requester could decide, the policy is misspelt, or
+                the risk is critical.
         """
+        if policy is not None:
+            refuse_bad_policy(policy)
         requester = self._at.requester(requester)
         draft = question(
             message,

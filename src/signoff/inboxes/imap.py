@@ -21,6 +21,7 @@ from signoff.inboxes import imaplib_transport
 from signoff.inboxes.transport import TLS, Account, Connect, MailboxTransport, Selected, Token
 from signoff.mail.loopback import is_loopback
 from signoff.ports import Batch, Inbox, Incoming
+from signoff.rules.slips import refuse_bare_numbers
 
 T = TypeVar("T")
 
@@ -398,6 +399,7 @@ def _has_aioimaplib() -> bool:
 
 
 def _check_numbers(poll_interval: timedelta, timeout: timedelta, batch: int) -> None:
+    refuse_bare_numbers(poll_interval=poll_interval, timeout=timeout)
     if min(poll_interval, timeout) <= timedelta(0):
         raise ConfigurationError("poll_interval= and timeout= have to be longer than nothing")
     if not 1 <= batch <= _MOST_PER_BATCH:

@@ -33,12 +33,12 @@ class AuditEntry:
 
     stream: str
     seq: int
-    prev_hash: bytes
+    prev_hash: bytes = field(repr=False)
     body: bytes
-    hash: bytes
-    kid: int
-    mac: bytes
-    salt: bytes = b""
+    hash: bytes = field(repr=False)
+    kid: int = field(repr=False)
+    mac: bytes = field(repr=False)
+    salt: bytes = field(default=b"", repr=False)
     personal: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 from typing_extensions import override
@@ -13,7 +14,13 @@ from signoff.model.base import Record
 Risk = Literal["low", "medium", "high", "critical"]
 """How much harm a wrong yes does; set by code or policy, never by agent text."""
 
-Duration = Annotated[timedelta, Field(gt=timedelta(0))]
+if TYPE_CHECKING:
+    # What code may write; what is kept is a tuple, whatever was given.
+    Addresses: TypeAlias = Sequence[str]
+else:
+    Addresses = tuple[str, ...]
+
+Duration = Annotated[timedelta, Field(gt=timedelta(0), strict=True)]
 """A length of time that is longer than nothing."""
 
 RISKS: tuple[Risk, ...] = ("low", "medium", "high", "critical")
@@ -39,8 +46,8 @@ class Policy(Record):
 
     name: str | None = None
     assign_to_email: str | None = None
-    assignable: tuple[str, ...] | None = None
-    approvers: tuple[str, ...] | None = None
+    assignable: Addresses | None = None
+    approvers: Addresses | None = None
     risk: Risk | None = None
     sla: Duration | None = None
     expires_after: Duration | None = None

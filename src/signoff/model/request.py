@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
+from typing_extensions import override
 
 from signoff.model.base import Record
 from signoff.model.decision import Decision, Resolution
@@ -176,6 +178,14 @@ class Request(Record):
     seal: Seal | None = None
     audit: AuditHead = AuditHead()
     undelivered: str = ""
+
+    @override
+    def __repr_args__(self) -> Iterator[tuple[str, object]]:
+        # What a person looks for, and no payload or answer, because it ends up in logs.
+        for name in ("request_id", "status", "message", "assignees", "risk"):
+            yield name, getattr(self, name)
+        if self.outcome is not None:
+            yield "outcome", self.outcome
 
     _payload: object = PrivateAttr(default=None)
     _loaded: bool = PrivateAttr(default=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
+from typing_extensions import override
 
 from signoff.model.base import Record
 from signoff.model.request import AuditHead
@@ -190,6 +192,16 @@ class Run(Record):
     created_at: AwareDatetime
     updated_at: AwareDatetime
     audit: AuditHead = AuditHead()
+
+    @override
+    def __repr_args__(self) -> Iterator[tuple[str, object]]:
+        # What a person looks for, and nothing of the state, because it ends up in logs.
+        for name in ("run_id", "flow_name", "status"):
+            yield name, getattr(self, name)
+        if self.blocked_reason is not None:
+            yield "blocked_reason", self.blocked_reason
+        if self.failure is not None:
+            yield "failure", f"{self.failure.type_name}: {self.failure.message}"
 
     _output: object = PrivateAttr(default=None)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from signoff.errors import ConfigurationError
 from signoff.model.policy import Policy, Risk
 from signoff.rules.addresses import may_be_one, one_spelling
+from signoff.rules.slips import refuse_no_text
 
 
 def addresses_in(names: Sequence[str]) -> tuple[str, ...]:
@@ -14,10 +15,13 @@ def addresses_in(names: Sequence[str]) -> tuple[str, ...]:
     Return addresses in lower case, without spaces around them, each once and none empty.
 
     Raises:
-        ConfigurationError: It is one text, whose letters would be taken for addresses.
+        ConfigurationError: It is one text, whose letters would be taken for addresses, or holds
+            something else than texts.
     """
     if isinstance(names, str):
         raise ConfigurationError(f"{names!r} is one text; write it as [{names!r}]")
+    for each in names:
+        refuse_no_text("an address", each, write="'ann@acme.example', say")
     return tuple(dict.fromkeys(name for each in names if (name := each.strip().lower())))
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import ParamSpec, TypeVar, cast, overload
 
 from signoff.client import Client
-from signoff.errors import ApprovalRejected, DecisionError, Hang
+from signoff.errors import ApprovalRejected, ConfigurationError, DecisionError, Hang
 from signoff.flows.flow import Flow
 from signoff.gates import bind_to, gate_of
 from signoff.model.gate import GateCall
@@ -64,7 +64,7 @@ class TestingClient(Client):
     ) -> None:
         self.clock = clock or ManualClock()
         self.refused: list[DecisionError] = []
-        self._reviewers = tuple(reviewers)
+        self._reviewers = _reviewers_in(reviewers)
         self._given: set[tuple[str, str, int]] = set()
         super().__init__(
             store, notifiers=notifiers, policy=policy, requester=requester, clock=self.clock
@@ -94,6 +94,7 @@ class TestingClient(Client):
             What the run came to.
 
         Raises:
+            ConfigurationError: The code is neither.
             Hang: Somebody is asked for whom no reviewer was scripted, or nothing would ever
                 happen again; it names the pending requests.
             Exception: What failed the run.
@@ -159,7 +160,9 @@ class TestingClient(Client):
         pending = [one for one in await self._requests(run.run_id) if one.status == "pending"]
         forgotten = [one for one in pending if not any(r.is_asked(one) for r in self._reviewers)]
         if forgotten and not due:
-            raise self._hang(run, forgotten, "no reviewer was scripted for them")
+            raise self._hang(
+                run, forgotten, "no reviewer was scripted for them with client(reviewers=[...])"
+            )
         moments = [one.at for one in due[:1]]
         moments += [one.expires_at for one in pending if one.expires_at is not None]
         later = [moment for moment in moments if moment > self.clock.now()]
@@ -184,6 +187,15 @@ class TestingClient(Client):
         )
         detail = f"{why}: {asked}" if asked else f"{why} {run.blocked_detail}".strip()
         return Hang(run.run_id, pending=[one.request_id for one in requests], detail=detail)
+
+
+def _reviewers_in(given: object) -> tuple[Reviewer, ...]:
+    several = tuple(cast("Sequence[object]", given)) if isinstance(given, Sequence) else None
+    if several is None or not all(isinstance(one, Reviewer) for one in several):
+        raise ConfigurationError(
+            f"reviewers={given!r}: write reviewers=[Reviewer('ann@acme.example').approves()], say"
+        )
+    return cast("tuple[Reviewer, ...]", several)
 
 
 async def give(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing_extensions import override
 
 from signoff.ports import Clock
+from signoff.rules.slips import refuse_bare_numbers
 
 
 class ManualClock(Clock):
@@ -33,7 +34,13 @@ class ManualClock(Clock):
             return self._now
 
     def advance(self, by: timedelta) -> datetime:
-        """Move the clock, backwards with a negative `by`, and return where it stands."""
+        """
+        Move the clock, backwards with a negative `by`, and return where it stands.
+
+        Raises:
+            ConfigurationError: It is no `timedelta`.
+        """
+        refuse_bare_numbers(by=by)
         with self._lock:
             self._now += by
             return self._now
