@@ -16,15 +16,15 @@ from signoff.desk import Desk
 from signoff.flows.api import Flows
 from signoff.flows.executor import Executor
 from signoff.flows.session import Workshop
+from signoff.foreground import Asker, Foreground
 from signoff.health import Health, gather_health
 from signoff.hitl import Counter, Hitl, Who
-from signoff.hosting import Asker, Hosting
 from signoff.model.decision import Proof
 from signoff.model.policy import Policy
-from signoff.outbox import Outbox
+from signoff.outbox import Bounces, Outbox
+from signoff.polling import Poller
 from signoff.ports import Engine, Inbox, Notifier, Store
 from signoff.replies import Replies
-from signoff.returns import Returns
 from signoff.security.keyring import Keyring
 from signoff.worker import Shift, Worker
 
@@ -73,10 +73,11 @@ class Machinery:
         keeper: Keeps the claims of this client.
         executor: Drives runs.
         outbox: Sends deliveries.
+        poller: Reads the inbox, when there is one.
         worker: Does what is to be done.
         flows: The runs, for applications.
         hitl: The requests, for applications.
-        hosting: What callers wait for.
+        foreground: What callers wait for.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -106,21 +107,24 @@ class Machinery:
             reply_proof=_reply_proof(setup.inbox),
             elsewhere=_ELSEWHERE,
         )
+        self.poller = None
+        if setup.inbox is not None:
+            replies = Replies(
+                desk,
+                store=store,
+                keyring=keyring,
+                notifiers=setup.notifiers,
+                bounces=Bounces(desk, self.keeper, store=store, keyring=keyring),
+                codec=codec,
+            )
+            self.poller = Poller(setup.inbox, replies, store=store)
         self.worker = Worker(
             store=store,
             executor=self.executor,
             desk=desk,
             outbox=self.outbox,
             keeper=self.keeper,
-            inbox=setup.inbox,
-            replies=Replies(
-                desk,
-                store=store,
-                keyring=keyring,
-                notifiers=setup.notifiers,
-                returns=Returns(desk, self.keeper, store=store, keyring=keyring),
-                codec=codec,
-            ),
+            poller=self.poller,
         )
         self.flows = Flows(self.executor, bell, requester=setup.requester)
         self.hitl = Hitl(
@@ -136,7 +140,7 @@ class Machinery:
                 names=self.executor.names,
             )
         )
-        self.hosting = Hosting(
+        self.foreground = Foreground(
             self.executor,
             self.outbox,
             flows=self.flows,
@@ -156,7 +160,7 @@ class Machinery:
             self._setup.store,
             names=self.executor.names(),
             fared=self.outbox.health,
-            inbox=self.worker.how_the_inbox_fares() if self._setup.inbox is not None else None,
+            inbox=self.poller.health() if self.poller is not None else None,
             weaknesses=self.weaknesses(),
         )
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from signoff.audit.ledger import OnEvent
     from signoff.flows.api import Flows
     from signoff.flows.flow import Flow
+    from signoff.foreground import Asker
     from signoff.health import Health
     from signoff.hitl import Hitl, Who
-    from signoff.hosting import Asker
     from signoff.model.gate import GateCall
     from signoff.model.request import Request
     from signoff.ports import Clock, Engine, Inbox, Notifier, Store
@@ -245,7 +245,7 @@ class Client(Host):
 
         self._asker = partial(ask, read_line=input, write=print)
         if self._assembled is not None:
-            self._assembled.hosting.asker = self._asker
+            self._assembled.foreground.asker = self._asker
 
     def _who_requests(self, given: str | None) -> str | None:
         configured = self._requester
@@ -289,14 +289,14 @@ class Client(Host):
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(machinery.serve, shift)
-                machinery.hosting.serving += 1
+                machinery.foreground.serving += 1
                 try:
                     yield self
                     await shift.end(grace=grace)
                 except Exception as error:  # noqa: BLE001 - raised below, out of the group's wrapping
                     raised = error
                 finally:
-                    machinery.hosting.serving -= 1
+                    machinery.foreground.serving -= 1
                     group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
             raise _plain(errors) from None
@@ -326,11 +326,11 @@ class Client(Host):
             Exception: What failed it before anybody was asked.
         """
         run_id = await self._submitted(bind_to(fn, args, kwargs), key=key)
-        return await self._machinery.hosting.request_of(run_id)
+        return await self._machinery.foreground.request_of(run_id)
 
     async def _submitted(self, call: GateCall, *, key: str | None = None) -> str:
         refuse_unstorable(call.spec, why="a submitted call is stored and executed elsewhere")
-        return await self._machinery.hosting.stored_call(call, key)
+        return await self._machinery.foreground.stored_call(call, key)
 
     async def health(self) -> Health:
         """Return how things stand: what fails, what is blocked, who is not reached and why."""
@@ -350,7 +350,9 @@ class Client(Host):
     async def kickoff(self, flow: object, inputs: Mapping[str, object] | None) -> object:
         """Run a flow to its end or suspension, with one attempt at the deliveries it made."""
         async with self._held():
-            return await self._machinery.hosting.kickoff(cast("Flow[object]", flow), inputs or {})
+            return await self._machinery.foreground.kickoff(
+                cast("Flow[object]", flow), inputs or {}
+            )
 
     @override
     def kickoff_blocking(self, flow: object, inputs: Mapping[str, object] | None) -> object:
@@ -369,13 +371,13 @@ class Client(Host):
     async def call_gate(self, call: GateCall, *, key: str | None) -> object:
         """Ask about one call, wait for the answer, and return what the call came to."""
         async with self._held():
-            hosting = self._machinery.hosting
-            await hosting.ensure_served()
+            foreground = self._machinery.foreground
+            await foreground.ensure_served()
             try:
                 if key is None:
-                    return await hosting.own_call(call)
-                run_id = await hosting.stored_call(call, key)
-                return await hosting.to_the_end(run_id, code=lambda: None)
+                    return await foreground.own_call(call)
+                run_id = await foreground.stored_call(call, key)
+                return await foreground.to_the_end(run_id, code=lambda: None)
             except ApprovalRejected as refusal:
                 if call.spec.on_reject == "raise":
                     raise

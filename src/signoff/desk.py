@@ -86,11 +86,14 @@ class Via:
         token_id: The token that it came with.
         handled: The key of the incoming message that it came in.
         notices: Messages that answer it by the way it came, once it is done.
+        request: The request as `Desk.load` has just returned it, to save reading it again. If it
+            has changed since, the commit fails, and it is read again all the same.
     """
 
     token_id: str = ""
     handled: str = ""
     notices: tuple[Notice, ...] = ()
+    request: Request | None = None
 
 
 class Desk:
@@ -190,10 +193,12 @@ class Desk:
     ) -> Transition:
         """Carry out the command that `command_for` makes of the request as it is then; else as `do`."""
         via = via or Via()
+        known = via.request
         tries = 0
         while True:
             tries += 1
-            request = await self.load(request_id)
+            request = known or await self.load(request_id)
+            known = None
             now = await self._store.now()
             command = command_for(request)
             transition = decide(request, command, now)

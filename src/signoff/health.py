@@ -12,9 +12,9 @@ from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.outbox import NotifierHealth
+from signoff.polling import InboxHealth
 from signoff.ports import RequestQuery, RunQuery, Store
 from signoff.rules.undelivered import why_unreached
-from signoff.worker import InboxHealth
 
 RowT = TypeVar("RowT")
 

@@ -7,6 +7,7 @@ looked up here and nowhere else; nothing is ever imported because stored data na
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
@@ -14,6 +15,10 @@ from typing import Final, Generic, TypeVar
 from signoff.errors import ConfigurationError
 
 CodeT = TypeVar("CodeT")
+
+_log = logging.getLogger("signoff.registry")
+
+_told: Final[set[str]] = set()
 
 
 def default_name(code: object) -> str:
@@ -24,6 +29,18 @@ def default_name(code: object) -> str:
 def is_portable(name: str) -> bool:
     """Return whether another process would find the same code under `name`: it is no local or script name."""
     return "<locals>" not in name and not name.startswith("__main__:")
+
+
+def tell_of_script_name(name: str) -> None:
+    """Log, once for each name, that code stored under it is found by runs of one script only."""
+    if is_portable(name) or name in _told:
+        return
+    _told.add(name)
+    _log.warning(
+        "%s is a local or script name, so a worker that is another program never finds its code;"
+        " pin one with name=",
+        name,
+    )
 
 
 class Names(Generic[CodeT]):

@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from signoff.codec import Codec
+from signoff.correlation import Correlator, vouched
 from signoff.desk import Desk, Via
 from signoff.errors import (
     AlreadyDecidedError,
@@ -37,14 +38,12 @@ from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.token import TokenRow
 from signoff.model.values import Tree
-from signoff.outbox import earlier_refusals, token_text
+from signoff.outbox import Bounces, earlier_refusals, token_text
 from signoff.ports import Correspondence, Corresponds, Inbox, Incoming, Notifier, Outgoing, Store
-from signoff.returns import Returns
 from signoff.rules.authority import highest_risk, reaches
 from signoff.rules.lifecycle import Notice, Remark, Respond, ensure_open
 from signoff.rules.outcomes import Answer, read_answer
 from signoff.security.keyring import Keyring
-from signoff.tracing import Tracer, vouched
 
 _log = logging.getLogger("signoff.replies")
 
@@ -54,6 +53,32 @@ ANSWERS_PER_REQUEST: Final = 5
 
 COMMENTS_PER_REQUEST: Final = 50
 """How many texts that decide nothing a request keeps of replies, so that a loop fills no store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """
+    An incoming message, and what it is about.
+
+    Attributes:
+        message: As it came in.
+        mail: What was read of it.
+        key: What tells that it was handled.
+        row: The token that it answers to, if it has a genuine one.
+        delivery: The delivery that it came back of, if it did.
+    """
+
+    message: Incoming
+    mail: IncomingMail = field(repr=False)
+    key: str
+    row: TokenRow | None
+    delivery: Delivery | None
+
+    @property
+    def request_id(self) -> str:
+        """The request that it is about; empty if it is about none."""
+        about = self.row or self.delivery
+        return about.request_id if about else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +104,15 @@ class Replies:
         store: Store,
         keyring: Keyring,
         notifiers: Mapping[str, Notifier],
-        returns: Returns,
+        bounces: Bounces,
         codec: Codec,
     ) -> None:
         self._desk = desk
         self._codec = codec
         self._store = store
         self._keyring = keyring
-        self._returns = returns
-        self._tracer = Tracer(store, keyring)
+        self._bounces = bounces
+        self._correlator = Correlator(store, keyring)
         self._writers = {
             name: notifier.correspondence
             for name, notifier in notifiers.items()
@@ -95,7 +120,22 @@ class Replies:
         }
         self.ignored: Counter[str] = Counter()
 
-    async def handle(self, message: Incoming, inbox: Inbox) -> bool:
+    async def trace(self, message: Incoming, inbox: Inbox) -> Traced:
+        """
+        Return what one message is about. Reads only, and is true for as long as nothing is handled.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        mail = parse(message.raw, complete=not message.cut)
+        row = await self._correlator.by_address(mail)
+        delivery = None if row else await self._bounces.delivery_of(mail)
+        if row is None and delivery is None:
+            row = await self._by_thread(mail, inbox)
+        key = f"{inbox.name}:{mail.key}"
+        return Traced(message=message, mail=mail, key=key, row=row, delivery=delivery)
+
+    async def handle(self, traced: Traced, inbox: Inbox) -> bool:
         """
         Deal with one message, and say whether it was meant for Signoff.
 
@@ -106,13 +146,9 @@ class Replies:
                 recorded, and once the request is repaired the message counts.
             StoreError: The store failed; nothing was recorded, handle it again.
         """
-        mail = parse(message.raw, complete=not message.cut)
-        row = await self._tracer.by_address(mail)
-        if row is None:
-            delivery = await self._returns.delivery_of(mail)
-            if delivery is not None:
-                return await self._take_back(delivery, message, mail, inbox)
-            row = await self._by_thread(mail, inbox)
+        mail, row, key = traced.mail, traced.row, traced.key
+        if traced.delivery is not None:
+            return await self._take_back(traced.delivery, traced)
         if row is None:
             self.ignored["no token"] += 1
             return False
@@ -120,7 +156,6 @@ class Replies:
         if sent is None:
             self.ignored["not sent by this client"] += 1
             return False
-        key = f"{inbox.name}:{mail.key}"
         if await self._store.was_handled(key):
             return True
         try:
@@ -134,21 +169,19 @@ class Replies:
         """Return the row of the token that a mail without one answers to; machines have none."""
         if self._why_automatic(mail) is not None:
             return None
-        return await self._tracer.by_thread(mail, inbox)
+        return await self._correlator.by_thread(mail, inbox)
 
-    async def _take_back(
-        self, delivery: Delivery, message: Incoming, mail: IncomingMail, inbox: Inbox
-    ) -> bool:
+    async def _take_back(self, delivery: Delivery, traced: Traced) -> bool:
         """Record what came back of a delivery; whatever else came to its address is ignored."""
         if delivery.notifier not in self._writers:
             self.ignored["not sent by this client"] += 1
             return False
+        message, key = traced.message, traced.key
         bounce = read_bounce(message.raw, complete=not message.cut)
-        key = f"{inbox.name}:{mail.key}"
         if bounce is None:
             self.ignored["to a bounce address"] += 1
         elif not await self._store.was_handled(key):
-            await self._returns.record(delivery, bounce, key=key)
+            await self._bounces.record(delivery, bounce, key=key)
         return True
 
     async def _answer(
@@ -259,7 +292,8 @@ class Replies:
         ):
             notices = await self._explanation(request, row, refusal_note(refusal, line=reply.first))
             remark = Remark(author=row.recipient, text=answer.feedback, channel="email")
-            await self._desk.do(request.request_id, remark, via=Via(handled=key, notices=notices))
+            via = Via(handled=key, notices=notices, request=request)
+            await self._desk.do(request.request_id, remark, via=via)
         else:
             note = refusal_note(refusal, line=reply.first)
             await self._refuse(request, row, key=key, note=note)
@@ -289,7 +323,7 @@ class Replies:
         if edit:
             note["changes"] = edit.changes
         confirmation = Notice(kind="confirmation", recipient=row.recipient, note=note)
-        via = Via(token_id=row.token_id, handled=key, notices=(confirmation,))
+        via = Via(token_id=row.token_id, handled=key, notices=(confirmation,), request=request)
         try:
             await self._desk.do(request.request_id, command, via=via)
         except DecisionError as error:

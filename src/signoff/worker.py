@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -21,59 +20,29 @@ from signoff.errors import (
     DecisionError,
     DrainLimit,
     InboxError,
-    NotFoundError,
     SealInvalidError,
     StoreError,
 )
 from signoff.flows.executor import Executor
 from signoff.model.changes import Changes, Task
 from signoff.outbox import Outbox
+from signoff.polling import Poller
 from signoff.ports import (
     PAGE,
     BringsNews,
     Engine,
-    Inbox,
-    Incoming,
     LeavesToOthers,
     Store,
     TakesNews,
     TaskSink,
 )
-from signoff.replies import Replies
 from signoff.rules.lifecycle import Expire
 
 _log = logging.getLogger("signoff.worker")
 
 MAX_PASSES: Final = 1000
 SWEEP_SECONDS: Final = 5.0
-LOGIN_PAUSE: Final = 10
-"""How many poll intervals to wait after a refused login, so that no account gets locked."""
-RECONNECT_SECONDS: Final = 1.0
-"""How long to wait at the most after a first failure; doubled with each further one, up to a poll interval."""
-_MOST_DOUBLINGS: Final = 30
 _AT_ONCE: Final = 64
-_TRIES: Final = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboxHealth:
-    """
-    How an inbox has fared in this process.
-
-    Attributes:
-        last_success: When it was last read.
-        last_error: What it last ran into.
-        last_error_at: When.
-        set_aside: How many messages could not be handled and were put away for a person.
-        ignored: How many messages decided nothing and were answered by nothing, by reason:
-            without a token, of machines.
-    """
-
-    last_success: datetime | None = None
-    last_error: str = ""
-    last_error_at: datetime | None = None
-    set_aside: int = 0
-    ignored: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,22 +120,14 @@ class Worker:
         desk: Desk,
         outbox: Outbox,
         keeper: Keeper,
-        inbox: Inbox | None,
-        replies: Replies,
+        poller: Poller | None,
     ) -> None:
         self._store = store
         self._executor = executor
         self._desk = desk
         self._outbox = outbox
         self._keeper = keeper
-        self._inbox = inbox
-        self._replies = replies
-        self._tries: dict[str, int] = {}
-        self.inbox_health = InboxHealth()
-
-    def how_the_inbox_fares(self) -> InboxHealth:
-        """Return how the inbox has fared, with what its messages were ignored for."""
-        return replace(self.inbox_health, ignored=dict(self._replies.ignored))
+        self._poller = poller
 
     # In turns.
 
@@ -206,11 +167,11 @@ class Worker:
             for task in tasks:
                 group.start_soon(run, task)
         received = 0
-        if self._inbox is not None and self._inbox.name not in errors:
+        if self._poller is not None and self._poller.name not in errors:
             try:
-                received = await self.poll_inbox(self._inbox)
+                received = await self._poller.poll()
             except (InboxError, StoreError) as error:
-                errors[self._inbox.name] = f"{type(error).__name__}: {error}"
+                errors[self._poller.name] = f"{type(error).__name__}: {error}"
         return replace(
             report,
             passes=report.passes + 1,
@@ -274,8 +235,8 @@ class Worker:
             shift.when_it_ends(partial(engine.take_no_more, handle))
         async with anyio.create_task_group() as group:
             group.start_soon(self._stay_visible)
-            if self._inbox is not None:
-                group.start_soon(self._poll_for_ever, self._inbox)
+            if self._poller is not None:
+                group.start_soon(self._poller.poll_for_ever)
             if isinstance(self._store, BringsNews) and isinstance(engine, TakesNews):
                 group.start_soon(self._take_news, self._store, engine)
             await engine.serve(handle, sweep=self._safe_sweep, every_seconds=SWEEP_SECONDS)
@@ -309,102 +270,6 @@ class Worker:
         with anyio.CancelScope(shield=True):
             await self._store.commit(Changes(claims=(acquire,)))
         return self._keeper.keep(acquire, began=began)
-
-    async def _poll_for_ever(self, inbox: Inbox) -> None:
-        interval = inbox.poll_interval_seconds
-        failures = 0
-        while True:
-            try:
-                await self.poll_inbox(inbox)
-                await self._wait_for_news(inbox)
-            except InboxError as error:
-                failures += 1
-                await anyio.sleep(_rest(error, failures, interval))
-            except Exception:  # noqa: BLE001 - whatever a poll runs into, the next one comes
-                _log.exception("the inbox %s could not be polled; trying again", inbox.name)
-                await anyio.sleep(interval)
-            else:
-                failures = 0
-
-    # The inbox.
-
-    async def _wait_for_news(self, inbox: Inbox) -> None:
-        try:
-            await inbox.wait_for_news(inbox.poll_interval_seconds)
-        except InboxError as error:
-            # No failure of the inbox yet: servers and routers end silent connections.
-            _log.info("inbox %s: the wait for news broke off: %s", inbox.name, error)
-            raise
-
-    async def poll_inbox(self, inbox: Inbox) -> int:
-        """
-        Handle what came in, and return how many messages were looked at.
-
-        A crash between handling and marking is harmless: the message is read again, and its key
-        says that it was handled.
-
-        Raises:
-            InboxError: The mailbox cannot be read.
-        """
-        looked_at = 0
-        more = True
-        try:
-            while more:
-                mark = await self._store.mark(inbox.name)
-                batch = await inbox.fetch(mark)
-                ours = [one.uid for one in batch.messages if await self._handle_message(inbox, one)]
-                await inbox.done(ours)
-                if batch.mark is not None and batch.mark != mark:
-                    await self._store.commit(Changes(marks={inbox.name: batch.mark}))
-                looked_at += len(batch.messages)
-                more = batch.more
-        except InboxError as error:
-            _log.warning("inbox %s: %s", inbox.name, error)
-            self.inbox_health = replace(
-                self.inbox_health, last_error=str(error), last_error_at=await self._store.now()
-            )
-            raise
-        self.inbox_health = replace(self.inbox_health, last_success=await self._store.now())
-        return looked_at
-
-    async def _handle_message(self, inbox: Inbox, message: Incoming) -> bool:
-        """Handle one message, and say whether it was Signoff's and is dealt with."""
-        tries = self._tries.get(message.uid, 0) + 1
-        try:
-            ours = await self._replies.handle(message, inbox)
-        except SealInvalidError as error:
-            # Kept for after the repair: a further try before it would fail like this one.
-            _log.warning("a reply came to a request whose seal is invalid: %s", error)
-            await self._set_aside(inbox, message)
-            return False
-        except Exception as error:
-            # A record that is gone is no failure of the store: it would hold up all the others.
-            if isinstance(error, StoreError) and not isinstance(error, NotFoundError):
-                raise
-            _log.exception("a message in %s could not be handled (try %s)", inbox.name, tries)
-            if tries < _TRIES:
-                self._tries[message.uid] = tries
-                raise InboxError("a message could not be handled; trying again") from None
-            await self._set_aside(inbox, message)
-            return False
-        self._tries.pop(message.uid, None)
-        return ours
-
-    async def _set_aside(self, inbox: Inbox, message: Incoming) -> None:
-        """Put a message where a person finds it, and count it."""
-        self._tries.pop(message.uid, None)
-        await inbox.set_aside([message.uid])
-        health = self.inbox_health
-        self.inbox_health = replace(health, set_aside=health.set_aside + 1)
-
-
-def _rest(error: InboxError, failures: int, interval: float) -> float:
-    """Return how many seconds to leave an inbox alone after so many failures in a row."""
-    if error.login_failed:
-        return interval * LOGIN_PAUSE
-    longest = min(interval, RECONNECT_SECONDS * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
-    # Not all at once: other workers lost the same server at the same moment.
-    return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
 
 
 def _work(report: DrainReport) -> tuple[int, int, int, int]:

@@ -123,8 +123,10 @@ async def replies(folder: Path, servers: RealServers, library: Library, *, times
         for one in mail.sent:
             raw = mail.reply(one, "approved\n\nFine with me, go ahead.\n\nBest regards\nAnn")
             await to_thread.run_sync(servers.deliver, raw, account)
+        poller = client._machinery.poller
+        assert poller is not None
         began, cpu = time.perf_counter(), time.process_time()
-        await client._machinery.worker.poll_inbox(inbox)
+        await poller.poll()
         cost = Cost(times, time.perf_counter() - began, time.process_time() - cpu)
         assert (await client.hitl.get_stats()).approved == times
         return cost

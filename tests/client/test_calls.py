@@ -92,7 +92,7 @@ async def _client(mail: MemoryMail, clock: ManualClock) -> AsyncIterator[Client]
 @pytest.fixture(name="impatient")
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the store more often than once a second, where no commit of this client's rings."""
-    monkeypatch.setattr("signoff.hosting._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("signoff.foreground._POLL_SECONDS", 0.01)
 
 
 async def asked(client: Client) -> Request:

@@ -12,7 +12,7 @@ from signoff import Client, Flow, human_feedback, start
 from signoff.errors import NotifyError
 from signoff.model.changes import Changes
 from signoff.model.delivery import Delivery
-from signoff.outbox import FIRST_PAUSE, LONGEST_PAUSE, pause_before
+from signoff.outbox.sending import FIRST_PAUSE, LONGEST_PAUSE, pause_before
 from signoff.stores import MemoryStore
 from signoff.testing import ManualClock, MemoryMail
 

@@ -16,7 +16,7 @@ from signoff.errors import NotifyError, StoreUnavailableError
 from signoff.model.changes import Changes, Renew
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
-from signoff.outbox import FIRST_PAUSE, LONGEST_PAUSE
+from signoff.outbox.sending import FIRST_PAUSE, LONGEST_PAUSE
 from signoff.ports import Outgoing
 from signoff.stores import MemoryStore
 from signoff.testing import ManualClock, MemoryMail

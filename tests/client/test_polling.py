@@ -9,9 +9,9 @@ from typing_extensions import override
 
 from signoff import Client
 from signoff.errors import InboxError
+from signoff.polling import LOGIN_PAUSE, RECONNECT_SECONDS
 from signoff.ports import Batch
 from signoff.testing import MemoryMail
-from signoff.worker import LOGIN_PAUSE, RECONNECT_SECONDS
 
 INTERVAL = 60.0
 

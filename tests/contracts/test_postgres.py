@@ -11,7 +11,7 @@ from typing_extensions import override
 from signoff.ports import Store
 from signoff.stores.postgres import PostgresStore
 from signoff.testing import StoreContract
-from signoff.testing.contract_base import Capability, OtherProcess, Reopen
+from signoff.testing.store_contract.base import Capability, OtherProcess, Reopen
 
 
 class TestPostgresStore(StoreContract):

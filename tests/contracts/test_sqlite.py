@@ -13,7 +13,7 @@ from typing_extensions import override
 from signoff.ports import Store
 from signoff.stores.sqlite import SQLiteStore
 from signoff.testing import StoreContract
-from signoff.testing.contract_base import Capability, OtherProcess, Reopen
+from signoff.testing.store_contract.base import Capability, OtherProcess, Reopen
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 

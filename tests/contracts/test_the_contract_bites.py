@@ -48,8 +48,8 @@ from signoff.stores.memory_signals import Address, Signals, SignalsAfter, Told
 from signoff.stores.memory_tables import Requests, Runs, Written
 from signoff.testing import StoreContract
 from signoff.testing.builders import MICROSECOND, NOON, AnyRecord, sealed
-from signoff.testing.contract_processes import ProcessesContract
 from signoff.testing.store_contract import Capability, Reopen
+from signoff.testing.store_contract.processes import ProcessesContract
 
 pytestmark = pytest.mark.one_python
 

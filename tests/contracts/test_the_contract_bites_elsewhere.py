@@ -12,9 +12,9 @@ import pytest
 
 from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import StoreContract
-from signoff.testing.contract_peer import serve
-from signoff.testing.contract_processes import ProcessesContract
 from signoff.testing.store_contract import Capability, OtherProcess
+from signoff.testing.store_contract.peer import serve
+from signoff.testing.store_contract.processes import ProcessesContract
 
 pytestmark = pytest.mark.one_python
 

@@ -74,6 +74,9 @@ PHASES: Final = {
 }
 """What a worker says, and what that is called in the table."""
 
+UP: Final = "up"
+"""What a worker says when it serves."""
+
 ELSEWHERE: Final = "elsewhere"
 """A kill at an instant that no phase names."""
 
@@ -340,6 +343,7 @@ async def found(orders: Orders, folder: Path) -> None:
 async def work(orders: Orders, folder: Path) -> None:
     """Serve until killed."""
     async with client_of(orders, folder) as client, client.serving():
+        STAGE.line.sendall(f"{UP}\n".encode())
         while True:
             await anyio.wait_readable(STAGE.line)
             if not STAGE.line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
@@ -441,10 +445,12 @@ class Child:
     Attributes:
         pid: Its id.
         line: The way to it.
+        is_up: Whether it serves, if it is a worker.
     """
 
     pid: int
     line: socket.socket
+    is_up: bool = False
     _begun: bytes = b""
 
     def go(self) -> None:
@@ -584,6 +590,9 @@ class Harness:
     def _disturbed(self, child: Child, phase: str, subject: str) -> bool:
         if not self._plan or self._passed < self._orders.pace:
             return False
+        # Else the only one that is up would have all the runs, and be killed before it is at most.
+        if not all(worker.is_up for worker in self._workers):
+            return False
         if not self._plan[-1](child, phase, subject):
             return False
         self._plan.pop()
@@ -666,6 +675,9 @@ class Harness:
 
     def _listen(self, child: Child) -> None:
         for phase, subject in child.hear():
+            if phase == UP:
+                child.is_up = True
+                continue
             if phase == "sent":
                 cast("Child", self._office).tell(f"read {subject.split()[1]}")
             self._said.append((child, phase, subject))

@@ -24,8 +24,8 @@ from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes, Task
 from signoff.stores.postgres import PostgresStore
 from signoff.testing.builders import a_request, an_entry
-from signoff.testing.contract_base import at_noon
-from signoff.testing.contract_commits import FIRST, SECOND
+from signoff.testing.store_contract.base import at_noon
+from signoff.testing.store_contract.examples import FIRST, SECOND
 
 ROUNDS: Final = 10
 WRITERS: Final = 4

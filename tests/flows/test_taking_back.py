@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from signoff.codec import codec
 from signoff.flows.state import StateBox
-from signoff.flows.touching import StateDict, Touches
+from signoff.flows.tracking import StateDict, Touches
 from signoff.flows.undo import MISSING, Missing, Value, taken_back
 
 if TYPE_CHECKING:

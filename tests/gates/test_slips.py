@@ -14,6 +14,7 @@ from signoff import (
     Client,
     Flow,
     Policy,
+    Proposal,
     Suspended,
     human_feedback,
     keyed,
@@ -24,11 +25,11 @@ from signoff import (
     start,
     testing,
 )
-from signoff.errors import ConfigurationError, RequestExpired
+from signoff.errors import CodecError, ConfigurationError, RequestExpired
 from signoff.inboxes import IMAPInbox
 from signoff.model.run import Failure, Run
 from signoff.notifiers import ConsoleNotifier
-from signoff.stores import MemoryStore
+from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import ManualClock, Reviewer
 
 ANN = Reviewer("ann@acme.example")
@@ -265,6 +266,71 @@ async def test_arguments_that_do_not_fit_name_the_function() -> None:
     async with testing.client() as client:
         with pytest.raises(TypeError, match=r"^pay\(vendor: 'str'\).*: too many positional"):
             await client.submit(pay, "acme", 9)
+
+
+async def test_a_call_that_nobody_awaited_is_no_result() -> None:
+    """The message says what is missing."""
+
+    class Forgot(Flow, name="slips.forgot"):
+        @start()
+        async def begin(self) -> object:
+            """Forget to await."""
+            forgotten = pay("acme")
+            self.state["forgotten"] = forgotten
+            forgotten.close()
+            return forgotten
+
+    async with testing.client() as client:
+        with pytest.raises(CodecError, match="is a coroutine, which cannot be stored; await it"):
+            await client.run(Forgot)
+
+
+@pytest.mark.parametrize("confidence", [-0.1, 1.1, 80])
+def test_a_confidence_is_a_share_of_one(confidence: float) -> None:
+    """Not one of a hundred, as some agents put it."""
+    with pytest.raises(ValueError, match=f"confidence={confidence} is not between 0 and 1"):
+        Proposal("copy", confidence=confidence)
+
+
+def test_a_confidence_may_be_nothing_or_everything() -> None:
+    """Both ends belong to it."""
+    assert [Proposal("copy", confidence=share).confidence for share in (0, 1)] == [0, 1]
+
+
+async def test_a_name_that_no_worker_would_find_is_logged_once(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where runs are kept for other processes; in memory it does not matter."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    caplog.set_level(logging.WARNING, "signoff.registry")
+
+    script = f"__main__:{tmp_path.name}"
+
+    @require_approval(name=f"{script}.ship")
+    async def ship(order: str) -> str:
+        """Ship."""
+        return order
+
+    class Local(Flow, name=f"{script}.Local"):
+        @start()
+        def begin(self) -> None:
+            """Begin."""
+
+    store = SQLiteStore(tmp_path / "signoff.db")
+    async with Client() as memory:
+        await memory.flows.start(Local)
+        await memory.submit(ship, "a")
+    assert caplog.messages == []
+    async with Client(store) as client:
+        for order in ("a", "b"):
+            await client.flows.start(Local)
+            await client.flows.start(Ask)
+            await client.submit(ship, order)
+    assert caplog.messages == [
+        f"{script}.{code} is a local or script name, so a worker that is another program"
+        " never finds its code; pin one with name="
+        for code in ("Local", "ship")
+    ]
 
 
 def test_a_client_opened_without_async_says_how() -> None:

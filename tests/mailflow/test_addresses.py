@@ -141,7 +141,9 @@ async def test_every_single_change_of_a_token_makes_it_nobodys() -> None:
             mail.reply(one, "approved")
         assert (await newest(client)).status == "pending"
         assert mail.put_away == []
-        assert client._machinery.worker._replies.ignored == {"no token": len(token)}
+        inbox = (await client.health()).inbox
+        assert inbox is not None
+        assert inbox.ignored == {"no token": len(token)}
 
 
 WRONG: tuple[TokenPurpose, ...] = ("callback", "link", "bounce")

@@ -22,7 +22,7 @@ from signoff.model.changes import Acquire, Changes, Release
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.notifiers import ConsoleNotifier
-from signoff.outbox import bounce_token
+from signoff.outbox.tokens import bounce_token
 from signoff.security.keyring import Keyring
 from signoff.security.tokens import DeliveryBinding, mint
 from signoff.stores import MemoryStore, SQLiteStore
@@ -218,7 +218,9 @@ async def test_what_else_comes_to_the_address_changes_nothing(desk: Desk, name: 
     assert (await desk.to(ANN)).status == "sent"
     assert len(desk.mail.sent) == 1
     assert desk.mail.put_away == ["1"]
-    assert desk.client._machinery.worker._replies.ignored == {"to a bounce address": 1}
+    inbox = (await desk.client.health()).inbox
+    assert inbox is not None
+    assert inbox.ignored == {"to a bounce address": 1}
 
 
 async def test_when_every_mail_came_back_the_policys_assignee_is_told(desk: Desk) -> None:
@@ -392,7 +394,9 @@ async def test_a_forged_bounce_changes_nothing(desk: Desk, forgery: str) -> None
     assert (request.version, request.undelivered) == (1, "")
     assert (await desk.to(ANN)).status == "sent"
     assert desk.mail.put_away == []
-    assert desk.client._machinery.worker._replies.ignored["no token"] == 1
+    inbox = (await desk.client.health()).inbox
+    assert inbox is not None
+    assert inbox.ignored["no token"] == 1
 
 
 async def test_a_report_to_the_reply_address_is_automatic_mail_like_any_other(desk: Desk) -> None:
@@ -415,7 +419,7 @@ async def test_a_bounce_of_a_mail_of_another_client_is_left_to_it(store: Watched
         theirs = MemoryMail(name="theirs")
         async with Client(store, notifiers=[theirs], inbox=desk.mail) as other:
             desk.mail.bounce(mails[ANN])
-            assert await other._machinery.worker.poll_inbox(desk.mail) == 1
+            assert (await other.drain()).received == 1
             assert desk.mail.put_away == []
         assert (await desk.to(ANN)).status == "sent"
 
@@ -494,7 +498,9 @@ async def test_a_message_that_is_handled_at_the_same_instant_is_handled_once(
     mails = await desk.ask()
 
     async def handle() -> None:
-        await desk.client._machinery.worker.poll_inbox(desk.mail)
+        poller = desk.client._machinery.poller
+        assert poller is not None
+        await poller.poll()
 
     store.meddles = handle
     desk.mail.bounce(mails[ANN])

@@ -551,10 +551,11 @@ async def test_a_mail_that_another_client_sent_is_left_to_it() -> None:
         await ours.flows.start(Review)
         await ours.drain()
         mail.reply(mail.sent[0], "approved")
-        worker = other._machinery.worker
-        assert await worker.poll_inbox(mail) == 1
+        assert (await other.drain()).received == 1
         assert mail.put_away == []
-        assert worker._replies.ignored == {"not sent by this client": 1}
+        inbox = (await other.health()).inbox
+        assert inbox is not None
+        assert inbox.ignored == {"not sent by this client": 1}
         (request,) = await other.hitl.list_requests()
         assert request.status == "pending"
 
@@ -613,7 +614,9 @@ async def test_a_confirmation_that_is_lost_with_the_process_comes_later(store: M
         await client.flows.start(Review)
         await client.drain()
         mail.reply(mail.sent[0], "approved")
-        await client._machinery.worker.poll_inbox(mail)
+        poller = client._machinery.poller
+        assert poller is not None
+        await poller.poll()
         assert len(mail.sent) == 1
 
     async with Client(store, notifiers=[mail], inbox=mail, keyring=keyring) as client:

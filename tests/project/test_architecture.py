@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "signoff"
@@ -53,3 +56,15 @@ def test_only_what_is_not_built_stands_in_parentheses() -> None:
             module = SOURCE / name.strip("()")
             exists = module.is_dir() or module.with_suffix(".py").is_file()
             assert exists != name.startswith("("), name
+
+
+@pytest.mark.parametrize(
+    "package", ["flows", "gates", "hitl", "mail", "outbox", "testing/store_contract"]
+)
+def test_the_map_of_a_package_names_each_of_its_modules(package: str) -> None:
+    """Who opens a package of many modules is told where to look, and nothing is left out."""
+    folder = SOURCE / package
+    opening = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+
+    assert modules <= set(re.findall(r"`(\w+)`", opening)), package

@@ -49,6 +49,7 @@ REPLACED = {
         "checkpoint",
     ): "the instant behind a read, and a read that fails",
     ("flows/test_taking_claims.py", "names"): "this process had the code when it looked for work",
+    ("reliability/test_every_write.py", "Outbox"): "one that is broken, to see a test turn red",
     ("stores/test_postgres_clock.py", "all"): "counts what is sent, and sends it",
     ("stores/test_postgres_news.py", "_told"): "counts what comes in, and passes it on",
     ("stores/test_postgres_queries.py", "all"): "notes what is sent, and sends it",

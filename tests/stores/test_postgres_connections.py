@@ -40,7 +40,7 @@ from signoff.testing.builders import (
     an_entry,
     writing,
 )
-from signoff.testing.contract_base import Collector
+from signoff.testing.store_contract.base import Collector
 
 PATIENCE_SECONDS = 20.0
 BRIEF = timedelta(milliseconds=300)

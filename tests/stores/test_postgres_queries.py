@@ -15,7 +15,7 @@ from signoff.ports import RequestQuery, RunQuery
 from signoff.stores.postgres import PostgresStore
 from signoff.stores.postgres_pool import Query, Session
 from signoff.testing.builders import NOON
-from signoff.testing.contract_commits import FIRST
+from signoff.testing.store_contract.examples import FIRST
 
 ALLOWED_SCANS = {
     "tallies": "a row for each status and connection",

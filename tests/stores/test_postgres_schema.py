@@ -35,7 +35,7 @@ from signoff.testing.builders import (
     an_occurrence,
     writing,
 )
-from signoff.testing.contract_commits import FIRST, picture
+from signoff.testing.store_contract.examples import FIRST, picture
 
 GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "several-machines.md"
 

@@ -21,8 +21,9 @@ from signoff.stores import postgres_schema as migrating
 from signoff.stores.postgres import PostgresStore
 from signoff.testing import StoreContract
 from signoff.testing.builders import a_request, a_run, writing
-from signoff.testing.contract_base import Capability
-from signoff.testing.contract_commits import FIRST, CommitsContract, picture
+from signoff.testing.store_contract.base import Capability
+from signoff.testing.store_contract.commits import CommitsContract
+from signoff.testing.store_contract.examples import FIRST, picture
 
 pytestmark = pytest.mark.one_python
 

@@ -23,8 +23,8 @@ from signoff.ports import RequestQuery
 from signoff.stores.sqlite import SQLiteStore
 from signoff.stores.sqlite_writer import Writer
 from signoff.testing.builders import a_request, writing
-from signoff.testing.contract_base import SetClock
-from signoff.testing.contract_commits import FIRST, SECOND, picture
+from signoff.testing.store_contract.base import SetClock
+from signoff.testing.store_contract.examples import FIRST, SECOND, picture
 
 SOON = timedelta(milliseconds=50)
 

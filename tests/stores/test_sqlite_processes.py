@@ -29,8 +29,8 @@ from signoff.model.changes import Changes, Claim
 from signoff.stores.lease_clock import LeaseClock
 from signoff.stores.sqlite import SQLiteStore
 from signoff.testing.builders import a_request, an_acquire, an_entry, writing
-from signoff.testing.contract_base import SetClock
-from signoff.testing.contract_commits import FIRST, SECOND
+from signoff.testing.store_contract.base import SetClock
+from signoff.testing.store_contract.examples import FIRST, SECOND
 
 KILLS = 40
 WORKERS = 4

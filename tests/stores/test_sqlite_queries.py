@@ -40,8 +40,8 @@ from signoff.testing.builders import (
     sealed,
     writing,
 )
-from signoff.testing.contract_base import SetClock
-from signoff.testing.contract_commits import FIRST, SECOND
+from signoff.testing.store_contract.base import SetClock
+from signoff.testing.store_contract.examples import FIRST, SECOND
 
 
 @pytest.fixture

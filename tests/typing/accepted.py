@@ -153,6 +153,14 @@ async def around_calls(client: Client, testing: TestingClient) -> None:
     assert_type(
         await together(partial(pay, "acme"), partial(Till().amethod, 1)), tuple[object, ...]
     )
+    paid = partial(apay, "acme", Decimal(1))
+    charged = partial(acharge, "4929")
+    assert_type(await together(paid, charged), tuple[Receipt, Receipt | ApprovalRejected])
+    assert_type(
+        await together(charged, paid, partial(Till().amethod, 1)),
+        tuple[Receipt | ApprovalRejected, Receipt, int],
+    )
+    assert_type(await together(*[paid, paid]), tuple[Receipt, ...])
     assert_type(await once("draw", max, 1, 2), int)
     assert_type(await once("fetch", fetch, "a", times=2), list[str])
     assert_type(await once("later", partial(fetch, "a", times=2)), list[str])

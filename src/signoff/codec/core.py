@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, time
 from functools import partial
+from types import CoroutineType
 from typing import Any, Final, TypeVar, final
 
 from pydantic import Secret, SecretBytes, SecretStr
@@ -459,6 +460,8 @@ def _malformed(tree: dict[str, Tree]) -> Fault:
 def _refusal(cls: type[object]) -> Fault:
     if issubclass(cls, _SECRETS):
         return Fault("is a secret, which is never stored; pass a name under which it can be found")
+    if issubclass(cls, CoroutineType):
+        return Fault("is a coroutine, which cannot be stored; await it, and pass its result")
     if form_type(cls) is None:
         return Fault(f"is a {name_of(cls)}, which cannot be stored; pass its data instead")
     return Fault(

@@ -9,7 +9,7 @@ from signoff.flows.endings import Ending, Plan, check_identity, is_answered
 from signoff.flows.flow import Flow, shape_of
 from signoff.flows.recorder import Recorder
 from signoff.flows.session import Session
-from signoff.flows.told import Told
+from signoff.flows.signals import Told
 from signoff.model.changes import Checkpoint
 from signoff.model.request import Request
 from signoff.model.run import Occurrence

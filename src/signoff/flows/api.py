@@ -23,6 +23,7 @@ from signoff.flows.flow import Flow, stored_name
 from signoff.model.changes import Changes, Signal, SignalKind, Task
 from signoff.model.run import TERMINAL, Run, RunStatus
 from signoff.ports import RunQuery
+from signoff.registry import tell_of_script_name
 from signoff.rules.slips import refuse_bare_numbers, refuse_other_word
 
 _POLL_SECONDS: Final = 1.0
@@ -73,6 +74,8 @@ class Flows:
             claimed=False,
         )
         await self.store_new(new)
+        if self._store.durable:
+            tell_of_script_name(new.run.record.flow_name)
         return new.run.record
 
     async def store_new(self, new: NewRun) -> None:

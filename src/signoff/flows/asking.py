@@ -10,9 +10,9 @@ import anyio
 
 from signoff.errors import SealInvalidError
 from signoff.flows.calls import WAITS, Answer, Calls, Plan, Settled, Waits, call_key
-from signoff.flows.doubt import in_doubt
 from signoff.flows.drafts import call_digest, call_request, encrypted_arguments, shown_arguments
 from signoff.flows.failures import raised_again
+from signoff.flows.in_doubt import in_doubt
 from signoff.flows.performing import result_of
 from signoff.flows.permits import decided, request_of
 from signoff.flows.session import Blocked

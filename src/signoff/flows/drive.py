@@ -34,8 +34,8 @@ from signoff.flows.drafts import feedback_request
 from signoff.flows.endings import Ending, Plan, check_identity, is_answered, marks
 from signoff.flows.recorder import Recorder
 from signoff.flows.session import Blocked, Lost, Session
-from signoff.flows.told import Told, distrusted
-from signoff.flows.touching import Touches
+from signoff.flows.signals import Told, distrusted
+from signoff.flows.tracking import Touches
 from signoff.model.decision import Resolution
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.gate import FeedbackSpec

@@ -22,7 +22,6 @@ from signoff.errors import (
 from signoff.flows.answering import go_on_from_answer, is_only_answered
 from signoff.flows.attempt import Begun, Children
 from signoff.flows.beginning import NewRun, id_taken, new_flow_run
-from signoff.flows.broken import set_aside_unread
 from signoff.flows.calls import Settled
 from signoff.flows.code import (
     Code,
@@ -35,6 +34,7 @@ from signoff.flows.drive import Drive, set_aside
 from signoff.flows.failures import raised_again, recorded
 from signoff.flows.flow import Flow, stored_name
 from signoff.flows.loading import SUSPECT_DEATHS, code_of, last_sign, prepare
+from signoff.flows.seal_invalid import set_aside_unread
 from signoff.flows.session import (
     Blocked,
     Lost,

@@ -21,7 +21,7 @@ from signoff.context import Host, current_scope, default_host
 from signoff.errors import ConfigurationError
 from signoff.flows.dsl import Stamp, StepMark, mark_of
 from signoff.flows.state import StateBox
-from signoff.flows.touching import TRACKED
+from signoff.flows.tracking import TRACKED
 from signoff.gates import feedback_of, refuse_bad_policy, registered_hints
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.policy import Policy

@@ -11,7 +11,7 @@ from signoff.flows.drafts import hidden_place
 from signoff.flows.flow import Flow, loaded_model
 from signoff.flows.migrating import load_state, take_present_names
 from signoff.flows.session import Blocked, Session, Workshop
-from signoff.flows.told import distrusted
+from signoff.flows.signals import distrusted
 from signoff.gates import gate_specs
 from signoff.model.feedback import HumanFeedbackResult
 from signoff.model.gate import GateCall

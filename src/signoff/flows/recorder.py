@@ -24,7 +24,7 @@ from signoff.flows.endings import (
 )
 from signoff.flows.failures import recorded
 from signoff.flows.session import Session
-from signoff.flows.told import Told, distrusted
+from signoff.flows.signals import Told, distrusted
 from signoff.model.changes import Signal, Task
 from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Failure, Run, RunStatus

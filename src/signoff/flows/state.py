@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from signoff.codec import Codec
 from signoff.errors import CodecError
-from signoff.flows.touching import StateDict, Touch, Touches, home_of, made_of, tracked
+from signoff.flows.tracking import StateDict, Touch, Touches, home_of, made_of, tracked
 from signoff.flows.undo import MISSING, Missing, Value
 from signoff.model.values import Tree
 

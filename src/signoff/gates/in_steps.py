@@ -12,8 +12,26 @@ from signoff.gates.binding import bind_partial
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R1 = TypeVar("R1")
+R2 = TypeVar("R2")
+R3 = TypeVar("R3")
 
 
+@overload
+async def together(
+    one: Callable[[], Awaitable[R1]], two: Callable[[], Awaitable[R2]], /
+) -> tuple[R1, R2]: ...
+@overload
+async def together(
+    one: Callable[[], Awaitable[R1]],
+    two: Callable[[], Awaitable[R2]],
+    three: Callable[[], Awaitable[R3]],
+    /,
+) -> tuple[R1, R2, R3]: ...
+@overload
+async def together(*calls: Callable[[], Awaitable[R]]) -> tuple[R, ...]: ...
+@overload
+async def together(*calls: Callable[[], object]) -> tuple[object, ...]: ...
 async def together(*calls: Callable[[], object]) -> tuple[object, ...]:
     """
     Ask about several gated calls at once, in one commit, and suspend once for all of them.

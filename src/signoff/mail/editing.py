@@ -105,10 +105,13 @@ def edit_in(reply: Reply, request: Request, codec: Codec) -> MailedEdit | None:
         request: The request.
         codec: Which reads the payload: what it cannot read is not accepted.
     """
+    announced = announces_changes(reply.first)
+    if not announced and not any("=" in line for line in reply.below):
+        return None
     offer = offer_of(request)
     if offer is None:
         return None
-    if not announces_changes(reply.first):
+    if not announced:
         return _unannounced(reply, request, offer)
     written = read_changes(request.payload_tree, reply.below, fixed=request.hidden)
     text = json.dumps(written.edit.tree, ensure_ascii=False, separators=(",", ":"))

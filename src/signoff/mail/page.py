@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal
 
 from typing_extensions import override
@@ -238,6 +239,10 @@ def counted(number: int, noun: str) -> str:
 
 
 def _reads_as_one(line: str, words: frozenset[str]) -> bool:
+    first = line[:1].lower()
+    if line.isascii() and first.isalnum() and first not in _initials(words):
+        # The comparison keeps what such a line begins with, and costs more.
+        return False
     compared = normalise(line)
     if not compared.startswith(tuple(words)):
         return False
@@ -245,6 +250,11 @@ def _reads_as_one(line: str, words: frozenset[str]) -> bool:
         compared.startswith(word) and not compared[len(word) : len(word) + 1].isalnum()
         for word in words
     )
+
+
+@lru_cache(maxsize=64)
+def _initials(words: frozenset[str]) -> frozenset[str]:
+    return frozenset(word[:1] for word in words)
 
 
 def _blank_lines(number: int) -> Iterator[Line]:

@@ -23,6 +23,9 @@ class Proposal:
         rationale: Why, in the agent's words.
         confidence: The agent's estimate, 0 to 1.
         evidence: Facts that support it.
+
+    Raises:
+        ValueError: The confidence is not between 0 and 1.
     """
 
     payload: object
@@ -30,6 +33,10 @@ class Proposal:
     rationale: str = ""
     confidence: float | None = None
     evidence: Sequence[Evidence] = ()
+
+    def __post_init__(self) -> None:
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ValueError(f"confidence={self.confidence!r} is not between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,22 +47,6 @@ _CONTRACTS = {
     "NotifierContract": "signoff.testing.notifier_contract",
     "StoreContract": "signoff.testing.store_contract",
 }
-_REWRITTEN = (
-    "signoff.testing.contract_base",
-    "signoff.testing.contract_books",
-    "signoff.testing.contract_claims",
-    "signoff.testing.contract_commits",
-    "signoff.testing.contract_outbox",
-    "signoff.testing.contract_processes",
-    "signoff.testing.contract_records",
-    "signoff.testing.contract_requests",
-    "signoff.testing.contract_runs",
-    "signoff.testing.contract_sharing",
-    "signoff.testing.engine_contract",
-    "signoff.testing.inbox_contract",
-    "signoff.testing.notifier_contract",
-    "signoff.testing.store_contract",
-)
 
 
 def __getattr__(name: str) -> object:
@@ -72,5 +56,5 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import pytest  # noqa: PLC0415 - only the suites need it
 
-    pytest.register_assert_rewrite(*_REWRITTEN)
+    pytest.register_assert_rewrite(*_CONTRACTS.values())
     return getattr(importlib.import_module(module), name)

@@ -105,7 +105,9 @@ class TestingClient(Client):
             run_id = await self._called(bind_to(code, args, kwargs))
         await self._drive(run_id)
         try:
-            return await self._machinery.hosting.result_of((await self._store.run(run_id)).record)
+            return await self._machinery.foreground.result_of(
+                (await self._store.run(run_id)).record
+            )
         except ApprovalRejected as refusal:
             spec = gate_of(code)
             if spec is None or spec.on_reject == "raise":

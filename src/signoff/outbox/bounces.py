@@ -1,5 +1,5 @@
 """
-What comes back to the sender's address of one delivery: bounces (floor 5).
+Bounces: what comes back to the sender's address of one delivery (floor 5).
 
 A delivery's row belongs to whoever holds its claim. So what came back is recorded by taking the
 claim, writing the row and giving the claim back, all in the commit that also holds the audit
@@ -20,14 +20,14 @@ from signoff.mail.bounces import Bounce
 from signoff.mail.incoming import IncomingMail
 from signoff.model.changes import Changes, Release
 from signoff.model.delivery import Delivery
-from signoff.outbox import bounce_binding_of
+from signoff.outbox.tokens import bounce_binding_of
+from signoff.outbox.undelivered import commit_mishap
 from signoff.ports import Store
 from signoff.security.keyring import Keyring
 from signoff.security.tokens import parse, verify
-from signoff.undelivered import commit_mishap
 
 
-class Returns:
+class Bounces:
     """Records what came back."""
 
     def __init__(self, desk: Desk, keeper: Keeper, *, store: Store, keyring: Keyring) -> None:

@@ -12,7 +12,7 @@ from signoff.model.delivery import Delivery
 from signoff.ports import Store
 from signoff.rules.undelivered import Mishap, after_mishap
 
-_log = logging.getLogger("signoff.undelivered")
+_log = logging.getLogger("signoff.outbox.undelivered")
 
 TRIES: Final = 50
 """How often the commit is tried again when others write the same request at once."""

@@ -10,7 +10,7 @@ from signoff.errors import NotFoundError, SchemaError
 from signoff.model.base import FORMAT
 from signoff.ports import RequestQuery, Store
 from signoff.testing.builders import HOUR, MICROSECOND, NOON, a_request, a_token, writing
-from signoff.testing.contract_base import ContractBase
+from signoff.testing.store_contract.base import ContractBase
 
 MANY: Final = tuple(
     a_request(

@@ -13,7 +13,7 @@ from signoff.errors import StaleWriteError
 from signoff.model.changes import Acquire, Changes, Claim, Fence, Release, Renew
 from signoff.ports import Store
 from signoff.testing.builders import HOUR, a_run, a_signal, an_acquire, writing
-from signoff.testing.contract_base import ContractBase, Rendezvous, SetClock, refused
+from signoff.testing.store_contract.base import ContractBase, Rendezvous, SetClock, refused
 
 NOTHING: Final = timedelta(0)
 """A lease of this length has run out when it is taken, so that no test has to wait."""

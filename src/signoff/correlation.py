@@ -25,7 +25,7 @@ from signoff.security.keyring import Keyring
 from signoff.security.tokens import dummy_check, parse, verify
 
 
-class Tracer:
+class Correlator:
     """Finds the token that a mail answers to."""
 
     def __init__(self, store: Store, keyring: Keyring) -> None:

@@ -11,7 +11,7 @@ from signoff.model.base import FORMAT
 from signoff.model.changes import Changes, Release
 from signoff.ports import Store
 from signoff.testing.builders import HOUR, MICROSECOND, NOON, a_delivery, an_acquire, writing
-from signoff.testing.contract_base import ContractBase
+from signoff.testing.store_contract.base import ContractBase
 
 
 class OutboxContract(ContractBase):

@@ -1,4 +1,4 @@
-"""Driving what a caller waits for: kickoffs, keyed calls and calls outside a flow (floor 7)."""
+"""What a caller waits for, beside the worker: kickoffs, keyed calls, calls outside a flow (floor 7)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Run
 from signoff.outbox import Outbox
 from signoff.ports import RunQuery
-from signoff.registry import is_portable
+from signoff.registry import is_portable, tell_of_script_name
 from signoff.rules.slips import refuse_no_text
 
 _log = logging.getLogger("signoff.client")
@@ -50,7 +50,7 @@ Asker = Callable[[Request], tuple[str, str]]
 """Asks a person at the terminal, and returns the label and the words."""
 
 
-class Hosting:
+class Foreground:
     """
     What an open client does for flows and gates that somebody waits for.
 
@@ -215,6 +215,8 @@ class Hosting:
             self._executor.shop, call, key=key, requester=self._requester(), owned=False
         )
         await self._executor.store(new)
+        if self._store.durable:
+            tell_of_script_name(call.spec.name)
         return new.run_id
 
     async def request_of(self, run_id: str) -> Request:

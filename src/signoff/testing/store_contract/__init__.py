@@ -1,16 +1,23 @@
-"""The suite that proves a store (floor 9)."""
+"""
+The suite that proves a store (floor 9).
+
+A module each for what it says about `commits`, `runs`, `signals`, `requests`, the `outbox`,
+`claims`, `books` such as audit and marks, `sharing` and `processes`; in the last, a `peer` is the
+other process. `base` is what all inherit; `records` and `examples` are what they write.
+"""
 
 from __future__ import annotations
 
-from signoff.testing.contract_base import Capability, OtherProcess, Reopen
-from signoff.testing.contract_books import BooksContract
-from signoff.testing.contract_claims import ClaimsContract
-from signoff.testing.contract_commits import CommitsContract
-from signoff.testing.contract_outbox import OutboxContract
-from signoff.testing.contract_processes import ProcessesContract
-from signoff.testing.contract_requests import RequestsContract
-from signoff.testing.contract_runs import RunsContract
-from signoff.testing.contract_sharing import SharingContract
+from signoff.testing.store_contract.base import Capability, OtherProcess, Reopen
+from signoff.testing.store_contract.books import BooksContract
+from signoff.testing.store_contract.claims import ClaimsContract
+from signoff.testing.store_contract.commits import CommitsContract
+from signoff.testing.store_contract.outbox import OutboxContract
+from signoff.testing.store_contract.processes import ProcessesContract
+from signoff.testing.store_contract.requests import RequestsContract
+from signoff.testing.store_contract.runs import RunsContract
+from signoff.testing.store_contract.sharing import SharingContract
+from signoff.testing.store_contract.signals import SignalsContract
 
 __all__ = ["Capability", "OtherProcess", "Reopen", "StoreContract"]
 
@@ -18,6 +25,7 @@ __all__ = ["Capability", "OtherProcess", "Reopen", "StoreContract"]
 class StoreContract(
     CommitsContract,
     RunsContract,
+    SignalsContract,
     RequestsContract,
     OutboxContract,
     ClaimsContract,

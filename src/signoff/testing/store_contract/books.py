@@ -24,7 +24,7 @@ from signoff.testing.builders import (
     sealed,
     writing,
 )
-from signoff.testing.contract_base import ContractBase, Rendezvous, refused
+from signoff.testing.store_contract.base import ContractBase, Rendezvous, refused
 
 
 class BooksContract(ContractBase):

@@ -16,9 +16,9 @@ from signoff.model.changes import Changes, Claim
 from signoff.model.values import Tree
 from signoff.ports import Store
 from signoff.testing.builders import a_request, a_signal, an_acquire, an_entry, writing
-from signoff.testing.contract_base import Capability, ContractBase, OtherProcess, refused
-from signoff.testing.contract_commits import BROKEN, FIRST, SECOND
-from signoff.testing.contract_peer import what_is_there
+from signoff.testing.store_contract.base import Capability, ContractBase, OtherProcess, refused
+from signoff.testing.store_contract.examples import BROKEN, FIRST, SECOND
+from signoff.testing.store_contract.peer import what_is_there
 
 PATIENCE_SECONDS: Final = 60
 """How long another process may take to say something."""
@@ -30,7 +30,7 @@ _START: Final = """
 import json, sys
 order = json.loads(sys.argv[1])
 sys.path[:] = order.pop("path")
-from signoff.testing.contract_peer import serve
+from signoff.testing.store_contract.peer import serve
 serve(**order)
 """
 
@@ -49,7 +49,7 @@ class Peer:
         self._stdout = BufferedByteReceiveStream(cast("ByteReceiveStream", process.stdout))
 
     async def ask(self, act: str) -> Tree:
-        """Have it do something that `signoff.testing.contract_peer` can, and return its answer."""
+        """Have it do something that `signoff.testing.store_contract.peer` can, and return its answer."""
         await self._stdin.send(f"{act}\n".encode())
         return await self.hear()
 

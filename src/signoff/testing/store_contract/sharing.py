@@ -5,14 +5,15 @@ from __future__ import annotations
 from signoff.model.changes import Changes, Claim, Fence
 from signoff.ports import Store
 from signoff.testing.builders import a_request, a_signal, an_acquire, an_entry, writing
-from signoff.testing.contract_base import (
+from signoff.testing.store_contract.base import (
     Capability,
     Collector,
     ContractBase,
     Reopen,
     refused,
 )
-from signoff.testing.contract_commits import FIRST, SECOND, picture, race
+from signoff.testing.store_contract.commits import race
+from signoff.testing.store_contract.examples import FIRST, SECOND, picture
 
 
 class SharingContract(ContractBase):

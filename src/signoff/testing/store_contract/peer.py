@@ -18,8 +18,8 @@ from signoff.model.values import Tree
 from signoff.ports import RequestQuery, RunQuery, Store
 from signoff.records import encode
 from signoff.testing.builders import a_request, an_acquire, an_entry
-from signoff.testing.contract_base import at_noon
-from signoff.testing.contract_commits import BROKEN, SECOND
+from signoff.testing.store_contract.base import at_noon
+from signoff.testing.store_contract.examples import BROKEN, SECOND
 
 
 async def what_is_there(store: Store) -> Tree:

@@ -1,5 +1,5 @@
 """
-The outbox: sends one delivery under a claim of its own, and records what became of it (floor 5).
+Sending: one attempt at a delivery, under a claim of its own, and what became of it (floor 5).
 
 At least once: a sender that dies between sending and recording leaves an attempt of unknown
 end, which is counted, shown and tried again with the same message id.
@@ -25,17 +25,16 @@ from signoff.errors import (
     StaleWriteError,
     StoreError,
 )
-from signoff.ids import bytes_of
 from signoff.model.changes import Changes, Task
 from signoff.model.decision import Proof
 from signoff.model.delivery import Delivery
 from signoff.model.request import Request
 from signoff.model.token import TokenRow
+from signoff.outbox.tokens import bounce_token, token_text
+from signoff.outbox.undelivered import commit_mishap
 from signoff.ports import Notifier, Outgoing, RequestQuery, Store
 from signoff.rules.authority import highest_risk, reaches
 from signoff.security.keyring import Keyring
-from signoff.security.tokens import DeliveryBinding, TokenBinding, mint
-from signoff.undelivered import commit_mishap
 
 _log = logging.getLogger("signoff.outbox")
 
@@ -72,50 +71,6 @@ def pause_before(attempt: int, chance: float) -> timedelta:
     doubled: timedelta = FIRST_PAUSE * (1 << min(attempt, 20))
     longest = min(doubled, LONGEST_PAUSE)
     return FIRST_PAUSE / 2 + (longest - FIRST_PAUSE / 2) * chance
-
-
-def binding_of(row: TokenRow) -> TokenBinding:
-    """Return what a token row says, for the token's MAC."""
-    return TokenBinding(
-        request_id=row.request_id,
-        version=row.request_version,
-        payload_digest=row.payload_digest,
-        policy_digest=row.policy_digest,
-        recipient=row.recipient,
-        labels=row.labels,
-        not_after=row.not_after,
-    )
-
-
-def token_text(keyring: Keyring, row: TokenRow) -> str:
-    """Return the token of a row: the same each time. Raises `KeyringError` when its key is gone."""
-    return mint(
-        keyring,
-        token_id=bytes.fromhex(row.token_id),
-        purpose=row.purpose,
-        binding=binding_of(row),
-        kid=row.kid,
-    )
-
-
-def bounce_binding_of(delivery: Delivery) -> DeliveryBinding:
-    """Return what of a delivery never changes, for the MAC of its token for bounces."""
-    return DeliveryBinding(
-        delivery_id=delivery.delivery_id,
-        request_id=delivery.request_id,
-        recipient=delivery.recipient,
-        notifier=delivery.notifier,
-    )
-
-
-def bounce_token(keyring: Keyring, delivery: Delivery) -> str:
-    """Return the token by which what comes back names this delivery."""
-    return mint(
-        keyring,
-        token_id=bytes_of(delivery.delivery_id),
-        purpose="bounce",
-        binding=bounce_binding_of(delivery),
-    )
 
 
 async def earlier_refusals(desk: Desk, store: Store, request: Request) -> tuple[Request, ...]:
@@ -194,19 +149,23 @@ class Outbox:
             NotFoundError: There is no such delivery.
             StoreError: The store failed; the delivery is tried again later.
         """
-        held = await self._begin(delivery_id)
-        if held is None:
+        begun = await self._begin(delivery_id)
+        if begun is None:
             return False
+        held, delivery = begun
         try:
-            delivery = await self._store.delivery(delivery_id)
             ended = await self._attempt(delivery)
             await self._record(held, delivery, ended)
         finally:
             self._keeper.let_go(held)
         return True
 
-    async def _begin(self, delivery_id: str) -> Held | None:
-        """Claim a delivery and mark it as being sent, in one commit, before anything goes out."""
+    async def _begin(self, delivery_id: str) -> tuple[Held, Delivery] | None:
+        """
+        Claim a delivery and mark it as being sent, in one commit, before anything goes out.
+
+        Return the claim and the delivery as it was marked, or `None` if there is nothing to send.
+        """
         delivery = await self._store.delivery(delivery_id)
         now = await self._store.now()
         waits = delivery.status == "waiting" and delivery.not_before <= now
@@ -222,9 +181,11 @@ class Outbox:
             }
         )
         held = await self._keeper.take(delivery_id, changes=Changes(deliveries=(sending,)))
-        if held is not None and died:
+        if held is None:
+            return None
+        if died:
             _log.warning("nobody knows how the last attempt at %s ended", delivery_id)
-        return held
+        return held, sending
 
     async def _record(self, held: Held, delivery: Delivery, ended: Delivery) -> None:
         ended = ended.model_copy(update={"version": delivery.version + 1})
