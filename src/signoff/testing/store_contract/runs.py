@@ -159,7 +159,9 @@ class RunsContract(ContractBase):
     async def test_a_checkpoint_is_all_that_is_stored_of_a_run(self, store: Store) -> None:
         """The very same that is read piece by piece; of this run only."""
         for run_id in ("run_1", "run_2"):
-            await store.commit(writing(a_run(run_id), an_occurrence(run_id=run_id)))
+            await store.commit(writing(a_run(run_id), an_occurrence(10, run_id=run_id)))
+            await store.commit(writing(an_occurrence(2, run_id=run_id)))
+            await store.commit(writing(an_occurrence(run_id=run_id)))
             told = (a_signal("a", run_id=run_id), a_signal("b", run_id=run_id))
             await store.commit(Changes(signals=told, claims=(an_acquire(run_id),)))
         await store.commit(Changes(consumed=(("run_1", "a"),)))
