@@ -54,6 +54,8 @@ ANSWERS_PER_REQUEST: Final = 5
 COMMENTS_PER_REQUEST: Final = 50
 """How many texts that decide nothing a request keeps of replies, so that a loop fills no store."""
 
+_ENDS_SENTENCE: Final = (".", "!", "\u3002", "\uff01")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traced:
@@ -267,6 +269,8 @@ class Replies:
     ) -> None:
         edit = edit_in(reply, request, self._codec)
         answer = edit.answer if edit else _answer_in(reply, request)
+        if _is_said_anew(reply, request, row.recipient):
+            reply = replace(reply, doubtful=False)
         refusal = _why_undecided(reply, answer, request, proof)
         if edit and edit.why and refusal is None:
             note = refusal_note("edit", line=reply.first, detail=edit.why)
@@ -400,6 +404,19 @@ def _why_unread(reply: Reply, answer: Answer, request: Request) -> Refusal | Non
             return "doubtful"
         case _:
             return None
+
+
+def _is_said_anew(reply: Reply, request: Request, reviewer: str) -> bool:
+    """
+    Return whether a sentence below room for an answer is new above what stood there before.
+
+    What a client puts below the room is the same in every mail, so it was written this time.
+    """
+    if not reply.set_off or not reply.first.endswith(_ENDS_SENTENCE):
+        return False
+    earlier = [one.text.split("\n") for one in request.comments if one.author == reviewer]
+    ends_alike = any(lines[-1] == reply.lines[-1] for lines in earlier)
+    return ends_alike and not any(reply.first in lines for lines in earlier)
 
 
 def _would_match_below(reply: Reply, request: Request) -> bool:

@@ -94,6 +94,11 @@ DOUBTFUL = [
     "Please consider the environment before printing this email.",
     "Acme Ltd\nAnn Lee\nwww.acme.example",
     "Acme Ltd\nAnn Lee <ann.lee@acme.example>\nTEL 03-1234-5678",
+    "Yours in haste\nAL",
+    "Toodle-pip\nA.",
+    "Alles Liebe und bleibt gesund\nEure Änne",
+    "Hand on heart\ni. V. Ann Lee",
+    "Buondì,\n\nResto in attesa\nAnn Lee",
 ]
 
 WRITTEN = [
@@ -125,6 +130,12 @@ WRITTEN = [
     "Ship 12 of them\nAnn Lee",
     "A short one\nwith another, as Ann Lee said at the very beginning of it\nann@acme.example",
     "Fine by me, and by all of the others who read it,\nAnn",
+    "I do object.\n\nAnn Lee\nann.lee@acme.example",
+    "Two remarks:\nno price\nAnn Lee\nann.lee@acme.example",
+    "Fine by me\nThanks",
+    "Fine by me\nno more of Them",
+    "Fine by me\nOne Two Three",
+    "Fine by me\nR2 D2",
 ]
 
 
@@ -270,6 +281,15 @@ def test_scripts_without_blanks_count_by_their_signs(text: str, doubtful: bool) 
         ("Hello Bob, no\nApproved", "Hello Bob, no", ("Approved",)),
         ("お疲れ様です。却下します。\nApproved", "お疲れ様です。却下します。", ("Approved",)),
         ("No\nHi all,", "No", ("Hi all,",)),
+        ("Buondì,\n\nApproved", "Approved", ()),
+        ("各位早晨：\n\nApproved", "Approved", ()),
+        ("Buondì,\nApproved", "Buondì,", ("Approved",)),
+        ("No,\n\nApproved", "No,", ("", "Approved")),
+        ("Aún no,\n\nApproved", "Aún no,", ("", "Approved")),
+        ("12,\n\nApproved", "12,", ("", "Approved")),
+        ("Two remarks:\n\nApproved", "Two remarks:", ("", "Approved")),
+        ("A few words too many,\n\nApproved", "A few words too many,", ("", "Approved")),
+        ("Buondì,", "Buondì,", ()),
     ],
 )
 def test_the_line_below_a_greeting_decides(text: str, first: str, below: tuple[str, ...]) -> None:
@@ -289,3 +309,68 @@ def test_a_greeting_may_say_who_writes() -> None:
     assert greeted(lines, "鈴木 大輔") == 0
     assert greeted(lines, "") == 0
     assert greeted(lines[:2], "田中 健一") == 0
+    assert greeted(["お世話さまです。田中です。", "", "承認"], "田中 健一") == 2
+    assert greeted(["却下です。田中です。", "", "承認"], "田中 健一") == 0
+
+
+WARNINGS = [
+    "ATTENZIONE: mail arrivata da fuori. Non aprire allegati se non si riconosce il mittente.",
+    "AVISO: mensagem de fora. Não abra anexos se não reconhecer o remetente.",
+    "TAKE CARE! Open no links unless you trust the sender.",
+]
+
+
+@pytest.mark.parametrize("warning", WARNINGS)
+def test_a_line_that_shouts_and_warns_of_links_and_senders_is_a_gateways(warning: str) -> None:
+    """Whatever else it says; who shouts about something else is the reviewer."""
+    assert extract(f"{warning}\n\nApproved\n\n{QUOTED}", sent=SENT).lines == ("Approved",)
+    quiet = warning[:2] + warning[2:].lower()
+    assert extract(f"{quiet}\n\nApproved\n\n{QUOTED}", sent=SENT).first == quiet
+
+
+def test_who_shouts_about_something_else_is_the_reviewer() -> None:
+    """A warning names both what not to open and whose it is."""
+    for line in ("WAIT: the links are wrong.", "WAIT: the sender is wrong."):
+        assert extract(f"{line}\n\n{QUOTED}", sent=SENT).lines == (line,)
+
+
+@pytest.mark.parametrize("line", ["Back at three", "Thumbs only today.", "15時ごろ席に戻ります"])
+def test_what_stands_below_room_for_an_answer_is_doubtful(line: str) -> None:
+    """Two blank lines above all: whoever answers writes there, in whatever language."""
+    reply = extract(f"\n\n{line}\n\n{QUOTED}", sent=SENT)
+
+    assert (reply.lines, reply.doubtful, reply.set_off) == ((line,), True, True)
+    for start in ("", "\n", "Yes\n\n\n"):
+        answered = extract(f"{start}{line}\n\n{QUOTED}", sent=SENT)
+        assert (answered.doubtful, answered.set_off) == (False, False)
+
+
+def test_what_is_doubtful_by_its_shape_is_not_so_for_the_room_alone() -> None:
+    """A sentence below the same room may count once the reviewer was told; a formula never."""
+    shaped = extract(f"\n\nYours in haste\nAnn\n\n{QUOTED}", sent=SENT, author=AUTHOR)
+
+    assert (shaped.doubtful, shaped.set_off) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "above",
+    ["This Message Is From an External Sender", "Hi all,", "Oi, gente!", QUOTED],
+)
+def test_room_below_a_banner_a_greeting_or_a_quote_needs_three_lines(above: str) -> None:
+    """And plain text beside HTML, for HTML has blank lines between any two blocks."""
+    line = "Back at my desk at three"
+
+    for room, doubtful in (("\n\n\n", False), ("\n\n\n\n", True)):
+        text = f"{above}{room}{line}"
+        assert extract(text, sent=SENT, rich=line).doubtful is doubtful
+        assert extract(text, sent=SENT).doubtful is False
+
+
+def test_of_two_forms_both_that_are_doubtful_have_to_be_so_for_the_room_alone() -> None:
+    """Else the shape of one still speaks against it."""
+    text, formula = "\n\nBack at my desk at three", "Yours in haste\nAnn"
+
+    both = extract(text, sent=SENT, rich=text)
+    assert (both.doubtful, both.set_off) == (True, True)
+    assert extract(text, sent=SENT, rich="Back at three.").set_off
+    assert not extract(text, sent=SENT, rich=formula, author=AUTHOR).set_off

@@ -182,3 +182,19 @@ def test_any_markup_has_a_text(markup: str) -> None:
     text = text_of_html(markup).text
 
     assert "<p>" not in text or "&" in markup
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<html><body>\n<div><p>a</p></div>", "a\n\n"),
+        ("<div><br></div><div>&nbsp;</div><p>a", "\n\na"),
+        ("<style>p{}</style><p hidden>x</p><p>&#160;</p>a", "\na"),
+        ("<pre>\n\na</pre>", "\n\na\n"),
+        ("<blockquote>x</blockquote><p>a", "\n>\n\n\na"),
+        ("<p><s>a</s>", "~~a~~"),
+    ],
+)
+def test_above_all_text_only_lines_that_hold_nothing_are_blank(markup: str, text: str) -> None:
+    """Elements within elements leave no room there; an empty paragraph does."""
+    assert text_of_html(markup).text == text

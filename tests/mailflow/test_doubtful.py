@@ -87,3 +87,33 @@ async def test_a_choice_answers_whatever_stands_below_it() -> None:
 
         [request] = await client.hitl.list_requests(status="approved")
         assert request.outcome == "approved"
+
+
+SIGNED = "Acme Ltd, of all of them the best"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("flow", [Defaulted, Free])
+async def test_below_room_for_an_answer_only_what_was_not_there_before_decides(
+    flow: type[Flow],
+) -> None:
+    """Once the reviewer was told, a new sentence counts; a signature alone never does."""
+    mail = MemoryMail()
+    async with Client(notifiers=[mail], inbox=mail, clock=ManualClock()) as client:
+        await client.flows.start(flow, requester="agent-7")
+        await client.drain()
+        asked = mail.sent[-1]
+        for text in (
+            f"\n\n{SIGNED}.",
+            f"\n\n{SIGNED}.\n\nNew below",
+            "\n\nShorten the title if you can",
+        ):
+            mail.receive(reply(asked, text))
+        await client.drain()
+        [request] = await client.hitl.list_requests()
+        assert (request.status, len(request.comments)) == ("pending", 3)
+
+        mail.receive(reply(asked, f"\n\nShorten the title, I beg you.\n\n{SIGNED}."))
+        await client.drain()
+
+        assert (await client.hitl.get_request(request.request_id)).status != "pending"

@@ -348,6 +348,10 @@ INDEPENDENT: Final = shapes("independent")
 """The shapes of somebody who had not seen the reading; greetings above the answer among them."""
 SECOND_JURY: Final = shapes("second_jury")
 """The shapes of another one who had not; sentences of courtesy above signatures among them."""
+THIRD_JURY: Final = shapes("third_jury")
+"""The shapes of a third one, whose closings no list holds; room for an answer above them tells."""
+STILL_DECIDE: Final = {"outlook-classic-ja", "outlook-classic-pt"}
+"""Those of them that decide when deleted, in HTML only: a greeting that nobody listed, a courtesy."""
 EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST]
 FROZEN: Final = {
     "held_out": "4f811ac9d15a9b45",
@@ -358,8 +362,12 @@ FROZEN: Final = {
     "proof": "6881dadbf8345942",
     "independent": "ff09510b5f05d4ae",
     "second_jury": "2914824142d0fe3f",
+    "third_jury": "11dd07138416f09b",
 }
-MEASURED: Final = [HELD_OUT, UNSEEN, SEALED, BLIND, LAST, PROOF, INDEPENDENT, SECOND_JURY]
+MEASURED: Final = [
+    *(HELD_OUT, UNSEEN, SEALED, BLIND, LAST),
+    *(PROOF, INDEPENDENT, SECOND_JURY, THIRD_JURY),
+]
 DOUBTED: Final = [*PROOF, *INDEPENDENT, *SECOND_JURY]
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
@@ -532,7 +540,7 @@ def test_the_first_line_is_right_in_ninety_seven_of_a_hundred_held_out_shapes(
     assert len(wrong) <= 0.03 * len(held_out), wrong
 
 
-@pytest.mark.parametrize("folder", by_folder([*EVERY, *DOUBTED]))
+@pytest.mark.parametrize("folder", by_folder([*EVERY, *DOUBTED, *THIRD_JURY]))
 def test_approved_is_read_as_approved(question: Question, folder: str) -> None:
     """Requirement 12: the reply replaced by the label, in every shape."""
     wrong: dict[str, Reply] = {}
@@ -571,6 +579,22 @@ def test_what_is_left_of_a_deleted_reply_with_an_unknown_closing_is_doubted(
     assert wrong == {}
 
 
+def test_of_the_third_jurys_deleted_replies_all_but_two_are_doubted(question: Question) -> None:
+    """Requirement 12: what stands below the room for an answer was there before."""
+    left = {shape.name: question.heard(shape, "") for shape in THIRD_JURY}
+    decide = {name for name, heard in left.items() if heard.lines and not heard.doubtful}
+
+    assert decide == STILL_DECIDE
+
+
+@pytest.mark.parametrize("folder", by_folder([*EVERY, *DOUBTED, *THIRD_JURY]))
+def test_no_answer_is_doubted_for_the_room_above_it(question: Question, folder: str) -> None:
+    """Requirement 12: no client leaves any above what somebody wrote."""
+    doubted = [shape.name for shape in shapes(folder) if question.heard(shape, shape.words).set_off]
+
+    assert doubted == []
+
+
 async def after_deleted_replies(flow: type[Flow], shapes: Sequence[Shape]) -> Request:
     """Return the question once a reply of each build came back with what was written deleted."""
     async with serving() as (client, mail):
@@ -600,6 +624,22 @@ async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Fl
     request = await after_deleted_replies(flow, EVERY)
 
     assert (request.status, request.decisions, request.comments) == ("pending", (), ())
+
+
+@pytest.mark.parametrize("flow", [Defaulted, Free])
+async def test_deleted_replies_below_room_for_an_answer_decide_nothing(flow: type[Flow]) -> None:
+    """Requirement 12, by the whole way: a request for each build, as reviewers have one phone."""
+    replies = one_of_each_build([shape for shape in THIRD_JURY if shape.name not in STILL_DECIDE])
+    async with serving() as (client, mail):
+        for _ in replies:
+            await client.flows.start(flow, requester="agent-7")
+        await client.drain()
+        for number, (shape, asked) in enumerate(zip(replies, list(mail.sent), strict=True)):
+            mail.receive(shape.raw(asked, "", number=number))
+        await client.drain()
+
+        assert len(mail.put_away) == len(replies)
+        assert (await client.hitl.get_stats()).pending == len(replies)
 
 
 @pytest.mark.parametrize("held_out", MEASURED, ids=FROZEN)

@@ -117,7 +117,7 @@ GREETING: Final = re.compile(
       | नमस्(?:ते|कार)|प्रिय|สวัสดี\S*|เรียน|(?:xin\ )?chào|kính\ gửi|selamat\ (?:pagi|siang|sore|malam)|halo|apa\ kabar
       | ご担当者(?:各位|様|さま)|関係者各位|(?:皆|みな)(?:様|さま)
       | お世話になって(?:おり|い)ます|いつも.{0,6}お世話に.{2,10}|お疲れ(?:様|さま)です|こんにちは|おはようございます
-      | (?:您|你|大家|各位(?:同事|领导|老师)?)好|各位(?:同事|领导|老师)?|早上好|下午好|尊敬的|안녕하(?:세요|십니까)
+      | (?:您|你|大家|各位(?:同事|领导|老师)?)好|各位(?:同事|领导|老师)?|各位\w{1,4}(?=[:,：，])|早上好|下午好|尊敬的|안녕하(?:세요|십니까)
       | tere|labdien|sveik[iaos]+|laba\ (?:diena|rytą)|gerbiam\w+|hall?ó|sæl[lia]?r?|góðan\ (?:daginn|dag)|bon(?:a)?\ (?:dia|tarda|tardes)
       | kaixo|egun\ on|გამარჯობა|բարև\S*|сәлем\S*|habari|hujambo|magandang\ \w+|mabuhay|dia\ dhuit|goeie\ (?:dag|môre))(?!\w)""",  # noqa: RUF001 - letters of other scripts
     re.VERBOSE | re.IGNORECASE,

@@ -27,6 +27,11 @@ _AROUND: Final = " \t\u00a0*_,.!;:~\u060c\uff0c\u3002\u3001\uff01\u055d"
 _AROUND_NOTICE: Final = _AROUND + "-=+#|\u2500\u2014"
 _COMMA: Final = (",", "\u060c", "\uff0c", "\u3001", "\u055d")
 _ENDS_GREETING: Final = (*_COMMA, "!", ":", "\uff01", "\uff1a")
+_DENIES: Final = re.compile(
+    r"""\b(?:no|not|nope|never|nein|nicht|kein\w*|non|ne|pas|jamais|nunca|não|nem|mai|niet|nee|geen|nie
+      |wait|stop|hold|halt|warte\w*|moment)\b | ない | いいえ | 却下 | [不没沒未非否]""",
+    re.VERBOSE | re.IGNORECASE,
+)
 _IN_BRACKETS: Final = re.compile(r"(?:\[[^\]]*\]|<[^>]*>|&#?\w{1,8};|\s)+")
 _CONTACT: Final = re.compile(
     r"""(?:(?:tel|phone|mobile|mob|cell|fax|e-?mail|web|[tmefwpd])\b[.:]?\s*)?
@@ -48,6 +53,9 @@ _FEW_WORDS: Final = 4
 _FEW_SIGNS: Final = 6
 _CLOSING_WORDS: Final = 8
 _CLOSING_SIGNS: Final = 16
+_GREETING_WORDS: Final = 3
+_NAME_WORDS: Final = 2
+_PARAGRAPH: Final = 2
 _SHORT: Final = 50
 _SENTENCE: Final = 60
 _MAX_ADDED_CHARS: Final = 60
@@ -74,7 +82,28 @@ def greeted(lines: Sequence[str], author: str) -> int:
     """
     named = _words(author)
     written = (at for at, line in enumerate(lines) if line.strip() and not _greets(line, named))
-    return next(written, 0)
+    known = next(written, 0)
+    return known or _salutation(lines, named)
+
+
+def is_like_a_greeting(line: str) -> bool:
+    """Return whether a line greets, or ends as greetings do and is as short: in any language."""
+    bare = line.strip()
+    ends = bare.endswith(_ENDS_GREETING) and not _ASKS_OR_COUNTS.search(bare)
+    return _is_greeting(bare) or (ends and _is_short(bare, words=_GREETING_WORDS))
+
+
+def _salutation(lines: Sequence[str], named: Sequence[str]) -> int:
+    """
+    Return where what stands below a greeting of unknown words begins; 0 if nothing greets.
+
+    It has a paragraph of its own, and denies nothing: `No,` is no greeting.
+    """
+    if len(lines) <= _PARAGRAPH or lines[1].strip() or _DENIES.search(lines[0]):
+        return 0
+    first = lines[0].strip()
+    introduces = any(first.endswith(f"{name}です。") for name in named)
+    return _PARAGRAPH * (introduces or (first.endswith(_COMMA) and is_like_a_greeting(first)))
 
 
 def is_doubtful(lines: Sequence[str], author: str) -> bool:
@@ -83,10 +112,10 @@ def is_doubtful(lines: Sequence[str], author: str) -> bool:
 
     Their shape tells, not their language: few words, then a comma, or the author's name below.
     """
-    said = _without_greeting(lines)
+    named = _words(author)
+    said = _without_greeting(lines[_salutation(lines, named) :])
     if not said:
         return False
-    named = _words(author)
     if all(map(_is_formula, said)) or _is_only_courteous(said, author):
         return True
     return _is_about_nothing(said) or _is_card(said, named) or _is_like_a_formula(said, named)
@@ -101,11 +130,16 @@ def _is_short(line: str, *, words: int = _FEW_WORDS, signs: int = _FEW_SIGNS) ->
 
 def _may_close(line: str) -> bool:
     """Return whether a line is as short as closings are; five words and a full stop are more."""
-    if _ASKS_OR_COUNTS.search(line):
+    if _ASKS_OR_COUNTS.search(line) or _is_sentence(line):
         return False
     if not line.endswith(".") and _is_short(line, words=_CLOSING_WORDS, signs=_CLOSING_SIGNS):
         return True
     return _is_short(line, signs=_CLOSING_SIGNS)
+
+
+def _is_sentence(line: str) -> bool:
+    """Return whether a line ends in a full stop behind more words than an abbreviation has."""
+    return line.endswith(".") and not _is_short(line, words=_NAME_WORDS)
 
 
 def _is_only_courteous(said: Sequence[str], author: str) -> bool:
@@ -148,13 +182,24 @@ def _is_like_a_formula(said: Sequence[str], named: Sequence[str]) -> bool:
 
 
 def _is_signed(line: str, named: Sequence[str]) -> bool:
-    """Return whether a line is the author's name, or little more."""
-    return _is_of_name(_words(line), named) or (_is_short(line) and _shares_a_word(line, named))
+    """Return whether a line is the author's name, or little more; or may be a name of theirs."""
+    if _is_of_name(_words(line), named) or (_is_short(line) and _shares_a_word(line, named)):
+        return True
+    return _is_name(line, named) or _is_like_a_name(line)
+
+
+def _is_like_a_name(line: str) -> bool:
+    """Return whether a line is one or two capitalised words: people have more names than one."""
+    words = line.removesuffix(".").replace("-", "").split()
+    capitalised = all(word.isalpha() and word[0].isupper() for word in words)
+    return capitalised and len(words) <= _NAME_WORDS and not _is_formula(line)
 
 
 def _is_card(said: Sequence[str], named: Sequence[str]) -> bool:
     """Return whether short lines hold the author's name and a way to reach them."""
     if not _is_short(said[0]) or any(len(line) > _SHORT for line in said):
+        return False
+    if _is_sentence(said[0]) or said[0].endswith(":"):
         return False
     if not any(_shares_a_word(line, named) for line in said):
         return False
@@ -280,7 +325,8 @@ def _is_name(text: str, named: Sequence[str]) -> bool:
 
 def _is_of_name(written: Sequence[str], named: Sequence[str]) -> bool:
     """Return whether words are parts of a name, such as the given name alone."""
-    return bool(written) and set(written) <= set(named)
+    whole = "".join(written) == "".join(named)
+    return bool(written) and (whole or set(written) <= set(named))
 
 
 def _shares_a_word(text: str, named: Sequence[str]) -> bool:

@@ -250,6 +250,7 @@ class _Reader:
         self.is_done = False
         self.is_torn = False
         self.left_out = False
+        self._is_at_top = True
         self._open: list[tuple[str, _Fate]] = []
         self._open_by_name: Counter[str] = Counter()
         self._out_of_sight = 0
@@ -266,10 +267,16 @@ class _Reader:
             self.is_torn = True
 
     def _text(self, text: str) -> None:
-        if not self._out_of_sight:
-            readable = html.unescape(_HUGE_REFERENCE.sub("\ufffd", text))
-            verbatim = self._open_by_name["pre"]
-            self.pieces.append(readable if verbatim else _BLANKS.sub(" ", readable))
+        if self._out_of_sight:
+            return
+        readable = html.unescape(_HUGE_REFERENCE.sub("\ufffd", text))
+        if self._is_at_top and not readable.strip():
+            # Of blanks above all text only those that make a line are room left for an answer.
+            self.pieces.append("\n" * ("\u00a0" in readable))
+            return
+        self._is_at_top = False
+        verbatim = self._open_by_name["pre"]
+        self.pieces.append(readable if verbatim else _BLANKS.sub(" ", readable))
 
     def _element(self, name: str, attributes: str) -> None:
         self._break(name)
@@ -278,6 +285,7 @@ class _Reader:
         fate: _Fate = "kept" if self._out_of_sight else _fate(name, attributes)
         self.is_done = fate == "last"
         self.left_out |= fate in _LEFT_OUT
+        self._is_at_top &= fate not in _OPENING
         self.pieces.append(_OPENING.get(fate, ""))
         self._out_of_sight += fate in _OUT_OF_SIGHT
         self._open.append((name, fate))
@@ -298,7 +306,7 @@ class _Reader:
     def _break(self, name: str) -> None:
         if self._out_of_sight:
             return
-        if name in _BLOCKS or name == "br":
+        if name == "br" or (name in _BLOCKS and not self._is_at_top):
             self.pieces.append("\n")
         elif name in _CELLS:
             self.pieces.append(" ")

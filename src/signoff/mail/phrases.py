@@ -116,7 +116,11 @@ PLACEHOLDER: Final = re.compile(
 """What stands in the text for a picture, such as the logo of a signature."""
 
 BANNER: Final = re.compile(
-    r"""\W*(?:external|extern|externe|externo|esterno)(?:\ (?:e-?mail|sender|message|mail))?\W*
+    r"""(?-i:\W*[^\W\d_a-zß-ÿ]{2,}(?:\ [^\W\d_a-zß-ÿ]{2,})?)\s?[:,!.](?=.*\b(?:
+          links?|attachments?|anhäng\w+|anlagen?|liens?|pièces?|enlaces?|adjuntos?|allegat[io]|collegament[io]
+         |anexos?|ligações|hiperligações|bijlagen?|koppelingen|załącznik\w*|link\w*|odnośnik\w*)\b)(?=.*\b(?:
+          sender|absender|expéditeur|remitente|mittente|remetente|afzender|nadawc\w+)\b).*
+      | \W*(?:external|extern|externe|externo|esterno)(?:\ (?:e-?mail|sender|message|mail))?\W*
       | \W*(?:caution|warning|attention|external|notice|achtung|vorsicht|extern|externe|precaución
          |atención|attenzione|atenção|let\ op|uwaga|varning|внимание)\b.{0,60}?\b(?:
           (?:originat\w+|c[ao]me?s?|sent|received)\ (?:from|by)\b.{0,30}\b(?:outside|external)

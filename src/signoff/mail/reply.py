@@ -19,6 +19,7 @@ from signoff.mail.armour import without_armour
 from signoff.mail.leftovers import (
     greeted,
     is_doubtful,
+    is_like_a_greeting,
     is_wordless,
     names_a_place,
     says_nothing,
@@ -76,6 +77,14 @@ _OUR_HEADERS: Final = 2
 _OTHER_HEADERS: Final = 3
 """How many lines of a form such as `From: x` are the head of a mail: of ours, of another."""
 
+_ROOM: Final = 2
+_ROOM_WITHIN: Final = 3
+"""
+So many blank lines are room left for an answer: above all, below a banner, a greeting or a quote.
+
+Whoever answers writes at the top of the room; what stands below it was there before.
+"""
+
 _LONG_ENOUGH: Final = 20
 """A piece of the original of so many characters is recognised wherever a client broke its lines."""
 
@@ -114,6 +123,8 @@ class Reply:
         doubtful: Whether they may be what stands in every mail of this author, a greeting or a
             closing that we do not know. Such lines answer if they name one of the choices.
         greeted: How many lines at the top only greet, where something stands below them.
+        set_off: Whether they are doubtful for nothing but the room that is left above them, where
+            an answer would stand.
     """
 
     lines: tuple[str, ...]
@@ -121,6 +132,7 @@ class Reply:
     elsewhere: tuple[str, ...] = field(default=(), compare=False, repr=False)
     doubtful: bool = field(default=False, compare=False)
     greeted: int = field(default=0, compare=False)
+    set_off: bool = field(default=False, compare=False)
 
     @property
     def first(self) -> str:
@@ -164,7 +176,7 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
         author: The name of whoever wrote it, if it is known.
     """
     original = _Original(sent.lines)
-    reply = _read(text, sent, author, original)
+    reply = _read(text, sent, author, original, is_plain=bool(rich))
     if not rich or not reply.lines:
         return reply
     other = _read(rich, sent, author, original)
@@ -177,13 +189,17 @@ def extract(text: str, *, sent: SentContext, rich: str = "", author: str = "") -
         left_out=(*reply.left_out, *other.left_out),
         elsewhere=other.lines,
         doubtful=reply.doubtful or other.doubtful,
+        set_off=any(one.set_off for one in (reply, other))
+        and all(one.set_off for one in (reply, other) if one.doubtful),
     )
 
 
-def _read(text: str, sent: SentContext, author: str, original: _Original) -> Reply:
+def _read(
+    text: str, sent: SentContext, author: str, original: _Original, *, is_plain: bool = False
+) -> Reply:
     plain = without_armour(bounded(text)[0].split("\n"))
     lines = [_INITIALS.sub(">", _DIRECTION.sub("", line)).rstrip() for line in plain]
-    reading = _Reading(lines, sent, original)
+    reading = _Reading(lines, sent, original, is_plain=is_plain)
     found = _trimmed(reading.authored())
     if says_nothing(found, author):
         return Reply(())
@@ -193,8 +209,13 @@ def _read(text: str, sent: SentContext, author: str, original: _Original) -> Rep
         or reading.is_set_off
         or (reading.is_below and any(map(names_a_place, found)))
     )
-    left_out = tuple(reading.left_out)
-    return Reply(found, left_out, doubtful=doubtful, greeted=greeted(found, author))
+    return Reply(
+        found,
+        tuple(reading.left_out),
+        doubtful=doubtful or reading.has_room_above,
+        greeted=greeted(found, author),
+        set_off=reading.has_room_above and not doubtful,
+    )
 
 
 class _Original:
@@ -246,16 +267,24 @@ class _Reading:
         left_out: Unquoted lines that were taken for somebody else's.
         is_below: Whether the first line that was written stands below something quoted.
         is_set_off: Whether it stands below a ruler.
+        has_room_above: Whether it stands below room that was left for an answer.
     """
 
-    def __init__(self, lines: Sequence[str], sent: SentContext, original: _Original) -> None:
+    def __init__(
+        self, lines: Sequence[str], sent: SentContext, original: _Original, *, is_plain: bool
+    ) -> None:
         self._lines = lines
         self.left_out: list[str] = []
         self.is_below = False
         self.is_set_off = False
+        self.has_room_above = False
+        self._is_plain = is_plain
+        self._below_room = -1
+        self._note_room(0, lines=_ROOM)
         self._has_quoted = False
         self._leading_on: set[str] = set()
         self._noted = 0
+        self._greeting_end = 0
         self._original = original
         original.begin()
         self._addresses = tuple(
@@ -275,6 +304,7 @@ class _Reading:
                 self._original.follow(line)
                 self._has_quoted = True
                 at += 1
+                self._note_room_within(at)
                 continue
             end = self._attribution_end(at)
             if end is not None:
@@ -299,6 +329,7 @@ class _Reading:
         elif _is_notice(line, above=not any(found), below=self._has_quoted):
             end = self._end_of_paragraph(at)
             self.left_out += self._lines[at : end + 1]
+            self._note_room_within(end + 1)
             return end + 1
         elif _is_added(line) or (SENT_BY.fullmatch(line.strip()) and self._is_last(at)):
             return at + 1 + self._is_link(at + 1)
@@ -307,8 +338,26 @@ class _Reading:
             self.left_out.append(line)
         else:
             self.is_below |= self._has_quoted and not any(found)
+            self.has_room_above |= at == self._below_room and not any(found[self._greeting_end :])
             found.append(line)
+            self._note_greeting(found, at)
         return at + 1
+
+    def _note_greeting(self, found: Sequence[str], at: int) -> None:
+        """Remember a greeting, and the room below it."""
+        if not any(found[:-1]) and is_like_a_greeting(found[-1]):
+            self._greeting_end = len(found)
+            self._note_room_within(at + 1)
+
+    def _note_room_within(self, start: int) -> None:
+        """Note room below something. What was HTML has blank lines between any two blocks."""
+        if self._is_plain:
+            self._note_room(start, lines=_ROOM_WITHIN)
+
+    def _note_room(self, start: int, *, lines: int) -> None:
+        end = self._next(start)
+        if end - start >= lines:
+            self._below_room = end
 
     def only_leads_on(self, found: Sequence[str]) -> bool:
         """Return whether each line only introduces what is quoted below it, as clients write."""
