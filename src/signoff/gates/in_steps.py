@@ -12,22 +12,22 @@ from signoff.gates.binding import bind_partial
 
 P = ParamSpec("P")
 R = TypeVar("R")
-R1 = TypeVar("R1")
-R2 = TypeVar("R2")
-R3 = TypeVar("R3")
+FirstT = TypeVar("FirstT")
+SecondT = TypeVar("SecondT")
+ThirdT = TypeVar("ThirdT")
 
 
 @overload
 async def together(
-    one: Callable[[], Awaitable[R1]], two: Callable[[], Awaitable[R2]], /
-) -> tuple[R1, R2]: ...
+    one: Callable[[], Awaitable[FirstT]], two: Callable[[], Awaitable[SecondT]], /
+) -> tuple[FirstT, SecondT]: ...
 @overload
 async def together(
-    one: Callable[[], Awaitable[R1]],
-    two: Callable[[], Awaitable[R2]],
-    three: Callable[[], Awaitable[R3]],
+    one: Callable[[], Awaitable[FirstT]],
+    two: Callable[[], Awaitable[SecondT]],
+    three: Callable[[], Awaitable[ThirdT]],
     /,
-) -> tuple[R1, R2, R3]: ...
+) -> tuple[FirstT, SecondT, ThirdT]: ...
 @overload
 async def together(*calls: Callable[[], Awaitable[R]]) -> tuple[R, ...]: ...
 @overload
