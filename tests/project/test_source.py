@@ -138,8 +138,10 @@ def test_coverage_leaves_out_only_what_cannot_run() -> None:
     assert coverage["run"] == {"branch": True, "source_pkgs": ["signoff"]}
     assert coverage["report"]["fail_under"] == 100
     assert coverage["report"]["exclude_also"] == ["if TYPE_CHECKING:", "@overload"]
+    assert coverage["report"]["partial_also"] == ["if not TYPE_CHECKING:"]
     assert set(coverage["report"]) == {
         "exclude_also",
+        "partial_also",
         "fail_under",
         "show_missing",
         "skip_covered",

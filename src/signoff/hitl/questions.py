@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from signoff.errors import ConfigurationError
 from signoff.ids import new_id
 from signoff.model.policy import Policy
 from signoff.model.request import Evidence, Request
@@ -32,11 +31,9 @@ def question(
     Return the request that asks a question.
 
     Raises:
-        ConfigurationError: Nobody but the requester could decide, or the risk is critical.
+        ConfigurationError: Nobody but the requester could decide.
     """
     risk = policy.risk or "medium"
-    if risk == "critical":
-        raise ConfigurationError('risk="critical" takes a quorum; use risk="high"')
     times = deadlines(policy, risk=risk, opened_at=now)
     return Request(
         request_id=new_id("req", now),
