@@ -311,6 +311,26 @@ def test_a_greeting_may_say_who_writes() -> None:
     assert greeted(lines[:2], "田中 健一") == 0
     assert greeted(["お世話さまです。田中です。", "", "承認"], "田中 健一") == 2
     assert greeted(["却下です。田中です。", "", "承認"], "田中 健一") == 0
+    assert greeted(["お世話になっております。", "田中です。", "", "承認"], "田中 健一") == 3
+    assert greeted(["お世話になっております。", "佐藤です。", "", "承認"], "田中 健一") == 1
+
+
+def test_a_given_name_is_the_end_of_a_name_without_blanks() -> None:
+    """As Chinese ones are written; one sign alone tells nothing."""
+    thanks = ["您好：", "", "謝謝！"]
+
+    assert is_doubtful([*thanks, "雅婷"], "周雅婷")
+    assert not is_doubtful([*thanks, "婷"], "周雅婷")
+    assert not is_doubtful([*thanks, "雅婷"], "孙佳琪")
+    assert not is_doubtful([*thanks, "雅婷 佳琪"], "周雅婷")
+
+
+def test_a_courtesy_above_a_name_that_the_author_goes_by_is_doubtful() -> None:
+    """A nickname is no part of the name in the header."""
+    courtesy = "Fico no aguardo e à disposição para o que precisarem"
+
+    assert is_doubtful([courtesy, "Jaque"], "Ann Lee")
+    assert not is_doubtful([courtesy, "e peço que mudem o preço"], "Ann Lee")
 
 
 WARNINGS = [

@@ -352,13 +352,6 @@ THIRD_JURY: Final = shapes("third_jury")
 """The shapes of a third one, whose closings no list holds; room for an answer above them tells."""
 FOURTH_JURY: Final = shapes("fourth_jury")
 """The everyday shapes of a fourth one; in some the empty line below is deleted with the words."""
-STILL_MISREAD: Final = {"fourth_jury": {"outlook-classic-ja"}}
-"""Those whose first line is wrong: a second line of greeting, which says who writes."""
-STILL_DECIDE: Final = {
-    "third_jury": {"outlook-classic-ja", "outlook-classic-pt"},
-    "fourth_jury": {"apple-mail-zh", "gmail-web-zh", "thunderbird-ja"},
-}
-"""Those that decide when deleted: greetings, courtesies and thanks that nobody listed."""
 EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST]
 FROZEN: Final = {
     "held_out": "4f811ac9d15a9b45",
@@ -551,7 +544,7 @@ def test_the_first_line_is_right_in_ninety_seven_of_a_hundred_held_out_shapes(
 
 @pytest.mark.parametrize("folder", by_folder([*EVERY, *DOUBTED, *JURIES]))
 def test_approved_is_read_as_approved(question: Question, folder: str) -> None:
-    """Requirement 12: the reply replaced by the label, in every shape but those that are named."""
+    """Requirement 12: the reply replaced by the label, in every shape."""
     wrong: dict[str, Reply] = {}
     for shape in shapes(folder):
         heard = question.heard(shape, "Approved")
@@ -559,7 +552,7 @@ def test_approved_is_read_as_approved(question: Question, folder: str) -> None:
         if heard.first.strip() != "Approved" or answer.outcome != "approved":
             wrong[shape.name] = heard
 
-    assert set(wrong) == STILL_MISREAD.get(folder, set()), wrong
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("folder", by_folder(EVERY))
@@ -589,14 +582,11 @@ def test_what_is_left_of_a_deleted_reply_with_an_unknown_closing_is_doubted(
 
 
 @pytest.mark.parametrize("folder", by_folder(JURIES))
-def test_of_the_juries_deleted_replies_all_but_those_named_are_doubted(
-    question: Question, folder: str
-) -> None:
+def test_of_the_juries_deleted_replies_none_decides(question: Question, folder: str) -> None:
     """Requirement 12: what stands below the room for an answer was there before."""
     left = {shape.name: question.heard(shape, "") for shape in shapes(folder)}
-    decide = {name for name, heard in left.items() if heard.lines and not heard.doubtful}
 
-    assert decide == STILL_DECIDE[folder]
+    assert [name for name, heard in left.items() if heard.lines and not heard.doubtful] == []
 
 
 @pytest.mark.parametrize("folder", by_folder([*EVERY, *DOUBTED, *JURIES]))
@@ -641,13 +631,7 @@ async def test_replies_in_which_nothing_was_written_decide_nothing(flow: type[Fl
 @pytest.mark.parametrize("flow", [Defaulted, Free])
 async def test_deleted_replies_below_room_for_an_answer_decide_nothing(flow: type[Flow]) -> None:
     """Requirement 12, by the whole way: a request for each build, as reviewers have one phone."""
-    replies = [
-        reply
-        for folder, batch in by_folder(JURIES).items()
-        for reply in one_of_each_build(
-            [shape for shape in batch if shape.name not in STILL_DECIDE[folder]]
-        )
-    ]
+    replies = [reply for batch in by_folder(JURIES).values() for reply in one_of_each_build(batch)]
     async with serving() as (client, mail):
         for _ in replies:
             await client.flows.start(flow, requester="agent-7")

@@ -53,7 +53,7 @@ CLOSING: Final = re.compile(
       | (?:با|ضمن)\ (?:احترام|تشکر|سپاس)(?:\ .{2,15})? | ارادتمند | نیازمند | والسلام | آپ\ کا | مخلص
       | सादर | भवदीय | शुभकामनाओं\ सहित | ধন্যবাদান্তে | শুভেচ্ছান্তে | இப்படிக்கு | அன்புடன்
       | ด้วยความนับถือ | ขอแสดงความนับถือ | ด้วยความเคารพ | ขอบคุณ(?:ครับ|ค่ะ|คะ)? | პატივისცემით | საუკეთესო\ სურვილებით | հարգանքով
-      | 敬具 | 取り急ぎ.{0,10}(?:まで|ます) | 以上 | (?:以上[\u3001\uff0c]?)?(?:どうぞ|何卒)?(?:宜しく|よろしく)(?:お願い(?:します|致します|いたします|申し上げます))? | (?:草々|早々)
+      | 敬具 | 取り急ぎ.{0,10}(?:まで|ます) | 以上(?:です)? | (?:以上[\u3001\uff0c]?)?(?:どうぞ|何卒)?(?:宜しく|よろしく)(?:お願い(?:します|致します|いたします|申し上げます))? | (?:草々|早々)
       | 此致(?:敬礼)? | 敬礼 | 敬禮 | 祝好 | 顺颂.{2} | 順頌.{2} | 祝(?:您|你)?(?:工作顺利|生活愉快|一切顺利|工作順利|一切順利|商祺) | 敬上 | 敬祝.{0,6} | 敬頌.{0,4} | 드림 | .{2,4}\ (?:드림|올림) | 안녕히\ 계세요 | 좋은\ 하루\ (?:되세요|보내세요) | 수고하세요""",  # noqa: RUF001 - letters of other scripts
     re.VERBOSE | re.IGNORECASE,
 )
@@ -81,10 +81,10 @@ COURTESY: Final = re.compile(
       | n['\u2019]hésitez?\ pas\ à\ (?:me|nous)\b.{0,40}
       | (?:quedo|quedamos)\ (?:muy\ |siempre\ )?(?:atent[oa]s?|(?:al\ )?pendientes?|a\ (?:tu|su|vuestra)\ disposición)(?:(?!\bque\b).){0,40} | cualquier\ (?:duda|consulta)\b.{0,50}
       | (?:resto|rimango|restiamo|rimaniamo)\ (?:a\ (?:\w+\ )?disposizione|in\ attesa\ di\ (?:un\ )?(?:vostr|tu|su|riscontr)\w+).{0,40} | per\ (?:qualsiasi|ogni|eventuali)\ (?:dubbi\w?|chiariment\w)\b.{0,40}
-      | (?:fico|ficamos|permaneço)\ (?:à|no|ao)\ (?:\w+\ )?(?:disposição|dispor|aguardo).{0,30} | qualquer\ dúvida\b.{0,50} | aguardo\ (?:o\ )?(?:seu\ |vosso\ )?(?:retorno|contato)
+      | (?:fico|ficamos|permaneço)\ (?:à|no|ao)\ (?:\w+\ )?(?:disposição|dispor|aguardo).{0,50} | qualquer\ dúvida\b.{0,50} | aguardo\ (?:o\ )?(?:seu\ |vosso\ )?(?:retorno|contato)
       | (?:ik|wij|we)\ hoor(?:en)?\ (?:het\ )?graag(?:\ van\ (?:u|je|jullie))? | (?:bij|voor|mocht\ (?:u|je))\ (?:nog\ )?vragen\b.{0,50}
       | w\ razie\ (?:jakichkolwiek\ |dodatkowych\ )?(?:pytań|wątpliwości)\b.{0,50} | pozosta(?:ję|jemy)\ (?:do\ (?:\w+\ )?dyspozycji|w\ kontakcie)
-      | [^\u3002\uff1f?]{0,30}(?<![をでにへ])(?:宜しく|よろしく)(?:お願い|御願い|おねがい)[^\u3002\uff1f?]{0,10}
+      | [^\u3002\uff1f?]{0,30}(?<![をでにへ])(?:(?:宜しく|よろしく)(?:お願い|御願い|おねがい)|よしなに)[^\u3002\uff1f?]{0,10}
       | 如(?:果|您|你)?有?(?:任何|其他|其它)?(?:问题|問題|疑问|疑問).{0,12}(?:联系|聯繫|聯絡|联络|沟通|告知).{0,3} | (?:期待|静候|靜候)(?:您|你)?的?(?:回复|回覆|佳音|反馈)""",
     re.VERBOSE | re.IGNORECASE,
 )

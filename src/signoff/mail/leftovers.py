@@ -55,6 +55,7 @@ _CLOSING_WORDS: Final = 8
 _CLOSING_SIGNS: Final = 16
 _GREETING_WORDS: Final = 3
 _NAME_WORDS: Final = 2
+_GIVEN_NAME_SIGNS: Final = 2
 _PARAGRAPH: Final = 2
 _SHORT: Final = 50
 _SENTENCE: Final = 60
@@ -145,7 +146,9 @@ def _is_sentence(line: str) -> bool:
 def _is_only_courteous(said: Sequence[str], author: str) -> bool:
     """Return whether lines begin with a courtesy, and hold no more than a signature below."""
     below = list(dropwhile(_is_courtesy, said))
-    return len(below) < len(said) and says_nothing(below, author)
+    if len(below) == len(said):
+        return False
+    return says_nothing(below, author) or _is_signed(below[0], _words(author))
 
 
 def _is_courtesy(line: str) -> bool:
@@ -183,9 +186,16 @@ def _is_like_a_formula(said: Sequence[str], named: Sequence[str]) -> bool:
 
 def _is_signed(line: str, named: Sequence[str]) -> bool:
     """Return whether a line is the author's name, or little more; or may be a name of theirs."""
-    if _is_of_name(_words(line), named) or (_is_short(line) and _shares_a_word(line, named)):
+    written = _words(line)
+    if _is_of_name(written, named) or (_is_short(line) and _shares_a_word(line, named)):
         return True
-    return _is_name(line, named) or _is_like_a_name(line)
+    return _is_name(line, named) or _is_like_a_name(line) or _is_given_name(written, named)
+
+
+def _is_given_name(written: Sequence[str], named: Sequence[str]) -> bool:
+    """Return whether a word ends the author's name: some write it without a blank within."""
+    ends = len(written) == 1 and len(written[0]) >= _GIVEN_NAME_SIGNS
+    return ends and any(name.endswith(written[0]) for name in named)
 
 
 def _is_like_a_name(line: str) -> bool:
@@ -236,6 +246,8 @@ def _is_preamble(line: str) -> bool:
 def _greets(line: str, named: Sequence[str]) -> bool:
     """Return whether a line is a greeting for certain."""
     bare = line.strip()
+    if any(bare == f"{name}です。" for name in named):
+        return True
     if not _is_greeting(bare):
         return False
     if bare.endswith(_ENDS_GREETING) or GREETING.fullmatch(bare.rstrip(_AROUND)):
