@@ -255,7 +255,7 @@ def test_a_place_below_the_quoted_mail_is_doubtful() -> None:
     ("text", "doubtful"),
     [
         ("第二句实在是太长了所以请你们改得短一点\n李安", False),
-        ("同意\n李安", True),
+        ("辛苦\n李安", True),
         ("\u656c\u795d\uff0c\n李安李安李安李安", False),
     ],
 )
@@ -394,3 +394,33 @@ def test_of_two_forms_both_that_are_doubtful_have_to_be_so_for_the_room_alone() 
     assert (both.doubtful, both.set_off) == (True, True)
     assert extract(text, sent=SENT, rich="Back at three.").set_off
     assert not extract(text, sent=SENT, rich=formula, author=AUTHOR).set_off
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(
+            "Abgelehnt",
+            "Approvato",
+            "承認",
+            "Odrzucam",
+            "Rejeté",
+            "Aprobado",
+            "Aprovado",
+            "Akkoord",
+        ),
+        *("Nee, nog niet doen", "Odrzucam, cena jest nieaktualna", "驳回", "OK", "Sim."),
+    ],
+)
+@pytest.mark.parametrize("name", ["Ann", "LG Ann", "Pozdr.\nAL"])
+def test_who_says_yes_or_no_is_not_doubted_for_the_name_below(answer: str, name: str) -> None:
+    """As people answer from a phone: a word, and who they are."""
+    reply = extract(f"{answer}\n\n{name}\n\n{QUOTED}", sent=SENT, author=AUTHOR)
+
+    assert (reply.first, reply.doubtful) == (answer, False)
+
+
+@pytest.mark.parametrize("formula", ["No dude en escribirme", "Non esiti a chiamarmi", "Sim Kim"])
+def test_a_sentence_that_begins_with_no_is_doubted_all_the_same(formula: str) -> None:
+    """It is no answer, but how people offer their help; or a name."""
+    assert is_doubtful([formula, "Ann"], AUTHOR)

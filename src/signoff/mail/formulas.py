@@ -162,3 +162,19 @@ SENT: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """What a line speaks of that a phone puts below every mail."""
+
+ANSWER: Final = re.compile(
+    r"""(?:
+        (?:yes|no|nope|ok(?:ay|é)?|sure|fine|ja|nein|oui|non|s[ií]|sim|não|nee|tak|nie|はい|いいえ|是|否|不|好)(?=\W*\Z|,)
+      | (?:dis)?approv\w* | reject\w* | accept\w* | den(?:y|ied) | declin\w* | refus\w*
+      | genehmig\w* | freigegeben | freigabe | abgelehnt | ablehn\w* | einverstanden | zurückgewiesen
+      | approuv\w* | d['\u2019]accord | refusé\w* | rejeté\w* | valid[ée]\w*
+      | aprob\w* | aprov\w* | rechaz\w* | rejeit\w* | recus\w* | de\ acuerdo | acuerdo
+      | approvat\w* | approvo | respint\w* | rifiut\w* | d['\u2019]accordo
+      | goedgekeurd | akkoord | afgewezen | afgekeurd | geweigerd
+      | zatwierdz\w* | akceptuj\w* | zgoda | zgadzam | odrzuc\w* | odmawiam
+    )\b
+      | 承認 | 却下 | 同意 | 批准 | 通过 | 通過 | 驳回 | 駁回 | 拒绝 | 拒絕 | 可以 | 不行 | 否決""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""How a line begins that says yes or no, whatever stands below it: nobody ends every mail so."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Final
 
-from signoff.mail.formulas import CLOSING, COURTESY, GREETING, LEGAL, NOTICE, SENT, THANKS
+from signoff.mail.formulas import ANSWER, CLOSING, COURTESY, GREETING, LEGAL, NOTICE, SENT, THANKS
 from signoff.mail.phrases import BANNER, DEVICES, DISCLAIMER, ITSELF
 
 _SLASH: Final = re.compile(r"[/|]")
@@ -115,7 +115,7 @@ def is_doubtful(lines: Sequence[str], author: str) -> bool:
     """
     named = _words(author)
     said = _without_greeting(lines[_salutation(lines, named) :])
-    if not said:
+    if not said or ANSWER.match(said[0]):
         return False
     if all(map(_is_formula, said)) or _is_only_courteous(said, author):
         return True
