@@ -590,6 +590,15 @@ def test_of_the_juries_deleted_replies_none_decides(question: Question, folder: 
 
 
 @pytest.mark.parametrize("folder", by_folder([*EVERY, *DOUBTED, *JURIES]))
+def test_of_a_hundred_answers_two_are_doubted_at_the_most(question: Question, folder: str) -> None:
+    """Requirement 12: whoever is doubted has to answer again."""
+    written = shapes(folder)
+    doubted = [shape.name for shape in written if question.heard(shape, shape.words).doubtful]
+
+    assert len(doubted) <= 0.02 * len(written), doubted
+
+
+@pytest.mark.parametrize("folder", by_folder([*EVERY, *DOUBTED, *JURIES]))
 def test_no_answer_is_doubted_for_the_room_above_it(question: Question, folder: str) -> None:
     """Requirement 12: no client leaves any above what somebody wrote."""
     doubted = [shape.name for shape in shapes(folder) if question.heard(shape, shape.words).set_off]
