@@ -46,6 +46,9 @@ def test_addresses_are_lower_case_and_each_one_once() -> None:
     assert addresses_in([" Bob@acme.example", "", ANN, "  ", "bob@ACME.example"]) == (BOB, ANN)
     with pytest.raises(ConfigurationError, match=r"'a@b' is one text; write it as \['a@b'\]"):
         addresses_in("a@b")
+    said = "^an address=7 is no text; write 'ann@acme.example', say$"
+    with pytest.raises(ConfigurationError, match=said):
+        addresses_in([ANN, 7])  # type: ignore[list-item]  # what a type checker would show
 
 
 @pytest.mark.parametrize("risk", RISKS)

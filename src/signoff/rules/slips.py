@@ -74,5 +74,5 @@ def meant(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean ...?` with the known word that is most like a misspelt one, if any is."""
     from difflib import get_close_matches  # noqa: PLC0415 - the root stays light
 
-    alike = get_close_matches(word, list(known), n=1)
+    alike = get_close_matches(word, list(known))
     return f"; did you mean {alike[0]!r}?" if alike else ""
