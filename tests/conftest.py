@@ -36,6 +36,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return backend
 
 
+@pytest.fixture(autouse=True)
+def _fresh_default_client() -> Iterator[None]:
+    """Take the default client away after each test: its store knows the keys of that test."""
+    yield
+    from signoff.context import set_default_host  # noqa: PLC0415 - not before it is measured
+
+    set_default_host(None)
+
+
 def _beside(name: str) -> ModuleType:
     """Return a module of this folder that is none of tests: pytest's importing finds no others."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
