@@ -352,6 +352,8 @@ THIRD_JURY: Final = shapes("third_jury")
 """The shapes of a third one, whose closings no list holds; room for an answer above them tells."""
 FOURTH_JURY: Final = shapes("fourth_jury")
 """The everyday shapes of a fourth one; in some the empty line below is deleted with the words."""
+FIFTH_JURY: Final = shapes("fifth_jury")
+"""The everyday shapes of a fifth one; in half the empty line below is deleted with the words."""
 EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST]
 FROZEN: Final = {
     "held_out": "4f811ac9d15a9b45",
@@ -364,13 +366,14 @@ FROZEN: Final = {
     "second_jury": "2914824142d0fe3f",
     "third_jury": "11dd07138416f09b",
     "fourth_jury": "29af2e952da7910c",
+    "fifth_jury": "8b758914a852739c",
 }
 MEASURED: Final = [
     *(HELD_OUT, UNSEEN, SEALED, BLIND, LAST),
-    *(PROOF, INDEPENDENT, SECOND_JURY, THIRD_JURY, FOURTH_JURY),
+    *(PROOF, INDEPENDENT, SECOND_JURY, THIRD_JURY, FOURTH_JURY, FIFTH_JURY),
 ]
 DOUBTED: Final = [*PROOF, *INDEPENDENT, *SECOND_JURY]
-JURIES: Final = [*THIRD_JURY, *FOURTH_JURY]
+JURIES: Final = [*THIRD_JURY, *FOURTH_JURY, *FIFTH_JURY]
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
 
