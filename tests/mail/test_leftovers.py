@@ -68,7 +68,7 @@ DOUBTFUL = [
     "All the wishes that there are in Lagos,\nAnn Lee",
     "Med alle de bedste ønsker fra Aarhus\n\nAnn Lee\nAcme Ltd",
     "Gode tider!\nDr. Ann Lee",
-    "Ok ok\nAnn",
+    "Zap zap\nAnn",
     "Fine Ann",
     "\U0001f44d",
     "https://acme.example/",
@@ -315,6 +315,12 @@ def test_a_greeting_may_say_who_writes() -> None:
     assert greeted(["お世話になっております。", "佐藤です。", "", "承認"], "田中 健一") == 1
 
 
+def test_two_greetings_on_a_line_are_a_greeting() -> None:
+    """Whatever they end in; a word more might be the answer."""
+    assert greeted(["Hola, buenas tardes.", "", "Approved"], AUTHOR) == 2
+    assert greeted(["Hola, rechazado.", "", "Approved"], AUTHOR) == 0
+
+
 def test_a_given_name_is_the_end_of_a_name_without_blanks() -> None:
     """As Chinese ones are written; one sign alone tells nothing."""
     thanks = ["您好：", "", "謝謝！"]
@@ -409,6 +415,7 @@ def test_of_two_forms_both_that_are_doubtful_have_to_be_so_for_the_room_alone() 
             "Aprovado",
             "Akkoord",
         ),
+        *("Ok procedete pure", "Prima zo", "Is goed", "Tudo certo, pode mandar"),
         *("Nee, nog niet doen", "Odrzucam, cena jest nieaktualna", "驳回", "OK", "Sim."),
     ],
 )

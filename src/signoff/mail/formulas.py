@@ -54,7 +54,7 @@ CLOSING: Final = re.compile(
       | सादर | भवदीय | शुभकामनाओं\ सहित | ধন্যবাদান্তে | শুভেচ্ছান্তে | இப்படிக்கு | அன்புடன்
       | ด้วยความนับถือ | ขอแสดงความนับถือ | ด้วยความเคารพ | ขอบคุณ(?:ครับ|ค่ะ|คะ)? | პატივისცემით | საუკეთესო\ სურვილებით | հարգանքով
       | 敬具 | 取り急ぎ.{0,10}(?:まで|ます) | 以上(?:です)? | (?:以上[\u3001\uff0c]?)?(?:どうぞ|何卒)?(?:宜しく|よろしく)(?:お願い(?:します|致します|いたします|申し上げます))? | (?:草々|早々)
-      | 此致(?:敬礼)? | 敬礼 | 敬禮 | 祝好 | 顺颂.{2} | 順頌.{2} | 祝(?:您|你)?(?:工作顺利|生活愉快|一切顺利|工作順利|一切順利|商祺) | 敬上 | 敬祝.{0,6} | 敬頌.{0,4} | 드림 | .{2,4}\ (?:드림|올림) | 안녕히\ 계세요 | 좋은\ 하루\ (?:되세요|보내세요) | 수고하세요""",  # noqa: RUF001 - letters of other scripts
+      | (?:麻烦|麻煩|辛苦|拜托|拜託)(?:您|你|大家)?了 | 此致(?:敬礼)? | 敬礼 | 敬禮 | 祝好 | 顺颂.{2} | 順頌.{2} | 祝(?:您|你)?(?:工作顺利|生活愉快|一切顺利|工作順利|一切順利|商祺) | 敬上 | 敬祝.{0,6} | 敬頌.{0,4} | 드림 | .{2,4}\ (?:드림|올림) | 안녕히\ 계세요 | 좋은\ 하루\ (?:되세요|보내세요) | 수고하세요""",  # noqa: RUF001 - letters of other scripts
     re.VERBOSE | re.IGNORECASE,
 )
 """What stands between a text and a name, on a line of its own: above it, there is the text."""
@@ -73,7 +73,7 @@ THANKS: Final = re.compile(
 
 COURTESY: Final = re.compile(
     r"""(?:(?:please|pls)\ )?(?:let\ me\ know|feel\ free|do(?:\ not|n['\u2019]t)\ hesitate)\b.{0,40}\b(?:questions|contact|reach\ out)\b.{0,30}
-      | (?:if|should)\ you\ have\ any\ (?:further\ )?questions\b.{0,50} | i\ look\ forward\ to\ (?:hearing\ from\ you|your\ (?:reply|feedback))
+      | any\ (?:\w+\ )?questions?[,:]\ .{0,40} | (?:if|should)\ you\ have\ any\ (?:further\ )?questions\b.{0,50} | i\ look\ forward\ to\ (?:hearing\ from\ you|your\ (?:reply|feedback))
       | (?:i\ )?remain\ at\ your\ disposal.{0,40}
       | (?:für|bei)\ (?:weitere[nr]?\ )?(?:rück)?fragen\b.{0,40}\b(?:verfügung|melden|jederzeit)\b.{0,20}
       | ich\ freue\ mich\ auf\ (?:ihre|eure|deine|die)\ (?:antwort|rückmeldung)
@@ -165,16 +165,19 @@ SENT: Final = re.compile(
 
 ANSWER: Final = re.compile(
     r"""(?:
-        (?:yes|no|nope|ok(?:ay|é)?|sure|fine|ja|nein|oui|non|s[ií]|sim|não|nee|tak|nie|はい|いいえ|是|否|不|好)(?=\W*\Z|,)
+        ok(?:ay|é)? | (?:yes|no|nope|sure|fine|ja|nein|oui|non|s[ií]|sim|não|nee|tak|nie|はい|いいえ|是|否|不|好)(?=\W*\Z|,)
       | (?:dis)?approv\w* | reject\w* | accept\w* | den(?:y|ied) | declin\w* | refus\w*
       | genehmig\w* | freigegeben | freigabe | abgelehnt | ablehn\w* | einverstanden | zurückgewiesen
       | approuv\w* | d['\u2019]accord | refusé\w* | rejeté\w* | valid[ée]\w*
       | aprob\w* | aprov\w* | rechaz\w* | rejeit\w* | recus\w* | de\ acuerdo | acuerdo
       | approvat\w* | approvo | respint\w* | rifiut\w* | d['\u2019]accordo
       | goedgekeurd | akkoord | afgewezen | afgekeurd | geweigerd
+      | looks\ good | go\ ahead | lgtm | alles\ (?:klar|ok|in\ ordnung) | passt | c['\u2019]est\ (?:bon|ok)
+      | todo\ bien | adelante | va\ bene | tudo\ (?:certo|bem|ok) | pode\ (?:mandar|enviar)
+      | prima | (?:is|ziet\ er)\ goed | goed\ zo | w\ porządku
       | zatwierdz\w* | akceptuj\w* | zgoda | zgadzam | odrzuc\w* | odmawiam
     )\b
-      | 承認 | 却下 | 同意 | 批准 | 通过 | 通過 | 驳回 | 駁回 | 拒绝 | 拒絕 | 可以 | 不行 | 否決""",
+      | 承認 | 却下 | 同意 | 批准 | 通过 | 通過 | 驳回 | 駁回 | 拒绝 | 拒絕 | 可以 | 不行 | 否決 | 没问题 | 沒問題 | 問題(?:ありません|ないです)""",
     re.VERBOSE | re.IGNORECASE,
 )
 """How a line begins that says yes or no, whatever stands below it: nobody ends every mail so."""

@@ -250,15 +250,22 @@ def _greets(line: str, named: Sequence[str]) -> bool:
         return True
     if not _is_greeting(bare):
         return False
-    if bare.endswith(_ENDS_GREETING) or GREETING.fullmatch(bare.rstrip(_AROUND)):
+    if bare.endswith(_ENDS_GREETING) or _only_greets(bare):
         return True
     return bare.endswith("\u3002") and any(name in bare for name in named)
+
+
+def _only_greets(line: str) -> bool:
+    """Return whether a line is one greeting or several, such as `Hola, buenas tardes.`."""
+    return all(GREETING.fullmatch(piece.strip(_AROUND)) for piece in line.split(","))
 
 
 def _is_greeting(line: str) -> bool:
     greeting = GREETING.match(line) if len(line) <= _SHORT else None
     if greeting is None:
         return False
+    if _only_greets(line):
+        return True
     whom = line[greeting.end() :].rstrip(_AROUND)
     ends = line.endswith(_ENDS_GREETING)
     within = whom.strip(_AROUND)
