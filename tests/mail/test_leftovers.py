@@ -98,7 +98,7 @@ DOUBTFUL = [
     "Toodle-pip\nA.",
     "Alles Liebe und bleibt gesund\nEure Änne",
     "Hand on heart\ni. V. Ann Lee",
-    "Buondì,\n\nResto in attesa\nAnn Lee",
+    "Saluzzi,\n\nResto in attesa\nAnn Lee",
 ]
 
 WRITTEN = [
@@ -281,15 +281,15 @@ def test_scripts_without_blanks_count_by_their_signs(text: str, doubtful: bool) 
         ("Hello Bob, no\nApproved", "Hello Bob, no", ("Approved",)),
         ("お疲れ様です。却下します。\nApproved", "お疲れ様です。却下します。", ("Approved",)),
         ("No\nHi all,", "No", ("Hi all,",)),
-        ("Buondì,\n\nApproved", "Approved", ()),
+        ("Saluzzi,\n\nApproved", "Saluzzi,", ("", "Approved")),
         ("各位早晨：\n\nApproved", "Approved", ()),
-        ("Buondì,\nApproved", "Buondì,", ("Approved",)),
+        ("Saluzzi,\nApproved", "Saluzzi,", ("Approved",)),
         ("No,\n\nApproved", "No,", ("", "Approved")),
         ("Aún no,\n\nApproved", "Aún no,", ("", "Approved")),
         ("12,\n\nApproved", "12,", ("", "Approved")),
         ("Two remarks:\n\nApproved", "Two remarks:", ("", "Approved")),
         ("A few words too many,\n\nApproved", "A few words too many,", ("", "Approved")),
-        ("Buondì,", "Buondì,", ()),
+        ("Saluzzi,", "Saluzzi,", ()),
     ],
 )
 def test_the_line_below_a_greeting_decides(text: str, first: str, below: tuple[str, ...]) -> None:
@@ -313,6 +313,21 @@ def test_a_greeting_may_say_who_writes() -> None:
     assert greeted(["却下です。田中です。", "", "承認"], "田中 健一") == 0
     assert greeted(["お世話になっております。", "田中です。", "", "承認"], "田中 健一") == 3
     assert greeted(["お世話になっております。", "佐藤です。", "", "承認"], "田中 健一") == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        *("Rejected,", "Wrong,", "Too expensive,", "Please don't,", "Abgelehnt,", "Disagree,"),
+        *("Hola, rechazado,", "Hi no,", "反対です。Leeです。", "お疲れ様です。Leeは反対です。"),
+        "NO! The links are not those of the sender.",
+    ],
+)
+def test_a_refusal_is_no_greeting_of_the_approval_below(refusal: str) -> None:
+    """What only has the shape of a greeting, or of a warning, decides itself."""
+    reply = extract(f"{refusal}\n\nApproved\n\n{QUOTED}", sent=SENT, author=AUTHOR)
+
+    assert reply.first == refusal
 
 
 def test_two_greetings_on_a_line_are_a_greeting() -> None:
@@ -342,7 +357,6 @@ def test_a_courtesy_above_a_name_that_the_author_goes_by_is_doubtful() -> None:
 WARNINGS = [
     "ATTENZIONE: mail arrivata da fuori. Non aprire allegati se non si riconosce il mittente.",
     "AVISO: mensagem de fora. Não abra anexos se não reconhecer o remetente.",
-    "TAKE CARE! Open no links unless you trust the sender.",
 ]
 
 

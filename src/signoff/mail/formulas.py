@@ -97,9 +97,9 @@ It may be an answer (`よろしくお願いします` asks for something), so it
 GREETING: Final = re.compile(
     r"""(?:hi(?:ya)?|hello|hey|dear|greetings|to\ whom\ it\ may\ concern|good\ (?:morning|afternoon|evening|day)
       | hallo|moin(?:\ moin)?|servus|grüezi|guten\ (?:tag|morgen|abend)|sehr\ geehrte[rs]?|werte[rs]?|liebe[rs]?
-      | bonjour|bonsoir|salut|coucou|madame|messieurs|mesdames|chère?s?
+      | bonjour(?:\ madame,?\ monsieur)?|bonsoir|salut|coucou|madame(?:,?\ monsieur)?|messieurs|mesdames|chère?s?
       | hola|buen(?:os|as)?\ (?:días?|tardes|noches)|estimad[oa]s?|querid[oa]s?
-      | buon\ ?giorno|buona\ ?sera|salve|gentil[ei]|gentilissim[aeio]|spett(?:abile|\.le)|egregi[oa]?|ciao
+      | buon\ ?giorno|buondì|buona\ ?sera|salve|gentil[ei]|gentilissim[aeio]|spett(?:abile|\.le)|egregi[oa]?|ciao
       | olá|oi|bo[ma]\ (?:dia|tarde|noite)|prezad[oa]s?|car[oaie]s?|exm[oa]s?
       | beste|geachte|hoi|dag|goede(?:morgen|middag|navond|nmorgen|ndag|nmiddag)
       | dzień\ dobry|witam|cześć|szanown[aiy]
@@ -116,7 +116,7 @@ GREETING: Final = re.compile(
       | שלום(?:\ רב)?|בוקר\ טוב|היי|السلام\ عليكم|مرحب[اًا]+|صباح\ الخير|تحية\ طيبة|السيد|سلام|با\ سلام
       | नमस्(?:ते|कार)|प्रिय|สวัสดี\S*|เรียน|(?:xin\ )?chào|kính\ gửi|selamat\ (?:pagi|siang|sore|malam)|halo|apa\ kabar
       | ご担当者(?:各位|様|さま)|関係者各位|(?:皆|みな)(?:様|さま)
-      | お世話になって(?:おり|い)ます|いつも.{0,6}お世話に.{2,10}|お疲れ(?:様|さま)です|こんにちは|おはようございます
+      | お世話(?:になって(?:おり|い)ます|(?:様|さま)です)|いつも.{0,6}お世話に.{2,10}|お疲れ(?:様|さま)です|こんにちは|おはようございます
       | (?:您|你|大家|各位(?:同事|领导|老师)?)好|各位(?:同事|领导|老师)?|各位\w{1,4}(?=[:,：，])|早上好|下午好|尊敬的|안녕하(?:세요|십니까)
       | tere|labdien|sveik[iaos]+|laba\ (?:diena|rytą)|gerbiam\w+|hall?ó|sæl[lia]?r?|góðan\ (?:daginn|dag)|bon(?:a)?\ (?:dia|tarda|tardes)
       | kaixo|egun\ on|გამარჯობა|բարև\S*|сәлем\S*|habari|hujambo|magandang\ \w+|mabuhay|dia\ dhuit|goeie\ (?:dag|môre))(?!\w)""",  # noqa: RUF001 - letters of other scripts

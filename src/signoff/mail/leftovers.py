@@ -83,8 +83,7 @@ def greeted(lines: Sequence[str], author: str) -> int:
     """
     named = _words(author)
     written = (at for at, line in enumerate(lines) if line.strip() and not _greets(line, named))
-    known = next(written, 0)
-    return known or _salutation(lines, named)
+    return next(written, 0)
 
 
 def is_like_a_greeting(line: str) -> bool:
@@ -98,13 +97,23 @@ def _salutation(lines: Sequence[str], named: Sequence[str]) -> int:
     """
     Return where what stands below a greeting of unknown words begins; 0 if nothing greets.
 
-    It has a paragraph of its own, and denies nothing: `No,` is no greeting.
+    For doubt only: `Wrong,` has the shape of one, so what is below it never decides instead.
     """
-    if len(lines) <= _PARAGRAPH or lines[1].strip() or _DENIES.search(lines[0]):
+    if len(lines) <= _PARAGRAPH or lines[1].strip() or _denies(lines[0]):
         return 0
     first = lines[0].strip()
-    introduces = any(first.endswith(f"{name}です。") for name in named)
-    return _PARAGRAPH * (introduces or (first.endswith(_COMMA) and is_like_a_greeting(first)))
+    greets = first.endswith(_COMMA) and is_like_a_greeting(first)
+    return _PARAGRAPH * (greets or _introduces(first, named))
+
+
+def _introduces(line: str, named: Sequence[str]) -> bool:
+    """Return whether a line ends in saying who its author is, as letters in Japanese begin."""
+    return any(line.endswith(f"{name}です。") for name in named)
+
+
+def _denies(text: str) -> bool:
+    """Return whether a text may say yes or no, wherever it says so."""
+    return bool(_DENIES.search(text) or ANSWER.match(text.lstrip(_AROUND)))
 
 
 def is_doubtful(lines: Sequence[str], author: str) -> bool:
@@ -252,7 +261,7 @@ def _greets(line: str, named: Sequence[str]) -> bool:
         return False
     if bare.endswith(_ENDS_GREETING) or _only_greets(bare):
         return True
-    return bare.endswith("\u3002") and any(name in bare for name in named)
+    return _introduces(bare, named)
 
 
 def _only_greets(line: str) -> bool:
@@ -269,6 +278,8 @@ def _is_greeting(line: str) -> bool:
     whom = line[greeting.end() :].rstrip(_AROUND)
     ends = line.endswith(_ENDS_GREETING)
     within = whom.strip(_AROUND)
+    if _denies(within):
+        return False
     return len(_words(whom)) <= (_FEW_WORDS if ends else 1) and not any(c in within for c in _COMMA)
 
 

@@ -116,7 +116,8 @@ PLACEHOLDER: Final = re.compile(
 """What stands in the text for a picture, such as the logo of a signature."""
 
 BANNER: Final = re.compile(
-    r"""(?-i:\W*[^\W\d_a-zß-ÿ]{2,}(?:\ [^\W\d_a-zß-ÿ]{2,})?)\s?[:,!.](?=.*\b(?:
+    r"""(?-i:\W*(?:WARNING|CAUTION|ALERT|ACHTUNG|VORSICHT|WARNUNG|ATTENTION|AVERTISSEMENT|AVISO|ATENCIÓN|ADVERTENCIA|ALERTA
+          |ATTENZIONE|AVVISO|AVVERTENZA|ATENÇÃO|CUIDADO|LET\ OP|OPGELET|WAARSCHUWING|UWAGA|OSTRZEŻENIE))\s?[:,!.](?=.*\b(?:
           links?|attachments?|anhäng\w+|anlagen?|liens?|pièces?|enlaces?|adjuntos?|allegat[io]|collegament[io]
          |anexos?|ligações|hiperligações|bijlagen?|koppelingen|załącznik\w*|link\w*|odnośnik\w*)\b)(?=.*\b(?:
           sender|absender|expéditeur|remitente|mittente|remetente|afzender|nadawc\w+)\b).*
