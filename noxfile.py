@@ -172,6 +172,7 @@ for _version, _python in OTHER_PYTHONS.items():
 @nox.session
 def reliability(session: nox.Session) -> None:
     """Crash, kill, race and soak for as long as it takes; `-- -k soak` does a part of it."""
+    install_servers(session)
     install(session, "reliability")
     session.run("pytest", *FILE_BY_FILE, "-m", "reliability", "--durations=10", *session.posargs)
 

@@ -240,7 +240,12 @@ class Client(Host):
         return machinery
 
     def ask_here(self) -> None:
-        """Let the person at this process's terminal answer what `kickoff` and gated calls ask."""
+        """
+        Let the person at this process's terminal answer what `kickoff` and gated calls ask.
+
+        At the end of what is typed (Ctrl-D) `kickoff` leaves the run suspended, for others to
+        answer; a gated call withdraws its request and raises `EOFError`.
+        """
         from signoff.notifiers.console import ask  # noqa: PLC0415 - adapters load when used
 
         self._asker = partial(ask, read_line=input, write=print)

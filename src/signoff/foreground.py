@@ -90,8 +90,9 @@ class Foreground:
         await self._flows.store_new(new)
         await self._executor.drive_new(new, FlowCode(flow))
         await self._attempt_deliveries(new.run_id)
-        while self.asker is not None and await self._ask_here(self.asker, new.run_id):
-            await self._drive_again(new.run_id, FlowCode(flow))
+        with suppress(EOFError):  # whoever types no more has left it to others
+            while self.asker is not None and await self._ask_here(self.asker, new.run_id):
+                await self._drive_again(new.run_id, FlowCode(flow))
         run = (await self._store.run(new.run_id)).record
         if run.status != "suspended":
             return await self.result_of(run)
@@ -109,7 +110,7 @@ class Foreground:
             await self._executor.drive_new(new, code)
             await self._attempt_deliveries(new.run_id)
             return await self.to_the_end(new.run_id, code=lambda: code)
-        except anyio.get_cancelled_exc_class():
+        except (anyio.get_cancelled_exc_class(), EOFError):
             # Nobody else may execute the call, so nobody needs to answer any more.
             with anyio.CancelScope(shield=True):
                 await self._flows.cancel(new.run_id)

@@ -306,14 +306,30 @@ async def test_the_answer_of_an_unknown_person_names_the_login(
     assert await Unasked(client=client).kickoff_async() == "console:somebody"
 
 
-async def test_nobody_at_the_terminal_is_an_end_of_file(types: Callable[..., Typist]) -> None:
-    """The run stays suspended, and can be answered otherwise."""
+async def test_a_run_that_nobody_at_the_terminal_answers_stays_suspended(
+    types: Callable[..., Typist],
+) -> None:
+    """At the end of what is typed it is left to others."""
     types()
     async with Client() as client:
         client.ask_here()
+        suspended = await Review(client=client).kickoff_async()
+        assert isinstance(suspended, Suspended)
+        assert [request.status for request in suspended.requests] == ["pending"]
+
+
+async def test_a_call_that_nobody_at_the_terminal_answers_is_not_asked_any_more(
+    no_default: None, types: Callable[..., Typist]
+) -> None:
+    """No other process could execute it."""
+    types()
+    async with Client() as client:
+        client.ask_here()
+        set_default_client(client)
         with pytest.raises(EOFError):
-            await Review(client=client).kickoff_async()
-        assert [run.status for run in await client.flows.list()] == ["suspended"]
+            await pay(9)
+        (request,) = await client.hitl.list_requests()
+        assert request.status == "cancelled"
 
 
 async def test_an_answer_that_somebody_else_gave_meanwhile_stands(
