@@ -26,8 +26,8 @@ ANYWHERE = f"{SHORT} and not one_python"
 """What runs on every Python."""
 IN_PARALLEL = ("-n", "3", "--dist", "worksteal")
 """One more than the least machine has cores: tests also wait for processes and servers."""
-FILE_BY_FILE = ("-n", "2", "--dist", "loadfile")
-"""What kills workers has one core, and its like is never beside it."""
+KILLS_APART = ("-n", "2", "--dist", "loadgroup")
+"""What kills processes has one core, and its like is never beside it."""
 AT_HAND = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -155,7 +155,7 @@ def suite(session: nox.Session) -> None:
         return
     session.run("pytest", *IN_PARALLEL, "--cov", "-m", SHORT)
     # Measured, what kills workers and crashes at every write would take twice as long.
-    session.run("pytest", *FILE_BY_FILE, "-m", "slow and not reliability")
+    session.run("pytest", *KILLS_APART, "-m", "slow and not reliability")
 
 
 def suite_on_another_python(session: nox.Session) -> None:
@@ -174,7 +174,7 @@ def reliability(session: nox.Session) -> None:
     """Crash, kill, race and soak for as long as it takes; `-- -k soak` does a part of it."""
     install_servers(session)
     install(session, "reliability")
-    session.run("pytest", *FILE_BY_FILE, "-m", "reliability", "--durations=10", *session.posargs)
+    session.run("pytest", *KILLS_APART, "-m", "reliability", "--durations=10", *session.posargs)
 
 
 @nox.session

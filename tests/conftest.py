@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 RELIABILITY = Path(__file__).with_name("reliability")
+CRASH = Path(__file__).with_name("crash")
 
 # Before any test imports a part of it, so that shipped tests say what differed.
 pytest.register_assert_rewrite("signoff.testing")
@@ -205,10 +206,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Leave what takes minutes to where it belongs.
 
     What kills and races PostgreSQL servers runs in `nox -s reliability` only, and what crashes
-    scenarios in all orders says little about a Python.
+    scenarios in all orders says little about a Python. What kills processes is one group.
     """
     for item in items:
         if item.path.parent == RELIABILITY:
             item.add_marker(pytest.mark.one_python)
+        if item.path.parent == CRASH:
+            item.add_marker(pytest.mark.xdist_group("kills"))
         if item.get_closest_marker("slow") and "postgres" in item.nodeid:
             item.add_marker(pytest.mark.reliability)
