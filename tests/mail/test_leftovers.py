@@ -451,7 +451,14 @@ def test_a_sentence_that_begins_with_no_is_doubted_all_the_same(formula: str) ->
 
 GREETINGS = [
     *("Hallo Thomas, hallo Petra,", "Chers collègues,", "Gent.mo Dott. Rossi,", "Drodzy Państwo,"),
-    *("Exmo. Senhor,", "Muy buenas tardes,", "Geachte heer, mevrouw,", "王总，", "张女士，您好："),
+    *(
+        "Exmo. Senhor,",
+        "Caros colegas,",
+        "Muy buenas tardes,",
+        "Geachte heer, mevrouw,",
+        "王总，",
+        "张女士，您好：",
+    ),
     *("佐藤様、お世話になっております。", "営業部の皆様", "Morning all,", "Grüß Gott Herr Huber,"),
     *("Hope you're well.", "vielen Dank für Ihre Nachricht.", "Olá, tudo bem?", "来信收悉。"),
     *("Pani Anno,", "Bonjour à toutes et à tous,"),
