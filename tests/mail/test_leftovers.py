@@ -91,6 +91,8 @@ DOUBTFUL = [
     "Ik hoor het graag van jullie.",
     "W razie pytań pozostaję do dyspozycji.\nPozdrawiam\nAnn",
     "This mail is confidential.",
+    "Any time, book a meeting with me",
+    "Statemi bene\nGildo",
     "Please consider the environment before printing this email.",
     "Acme Ltd\nAnn Lee\nwww.acme.example",
     "Acme Ltd\nAnn Lee <ann.lee@acme.example>\nTEL 03-1234-5678",
@@ -275,7 +277,7 @@ def test_scripts_without_blanks_count_by_their_signs(text: str, doubtful: bool) 
         ("お疲れ様です。\n却下", "却下", ()),
         ("ご担当者様\n\n却下", "却下", ()),
         ("関係者各位\n却下", "却下", ()),
-        ("鈴木様\n却下", "鈴木様", ("却下",)),
+        ("鈴木様\n却下", "却下", ()),
         ("お疲れ様です。Leeです。\n却下", "お疲れ様です。Leeです。", ("却下",)),
         ("Hi no\nApproved", "Hi no", ("Approved",)),
         ("Hello Bob, no\nApproved", "Hello Bob, no", ("Approved",)),
@@ -445,3 +447,119 @@ def test_who_says_yes_or_no_is_not_doubted_for_the_name_below(answer: str, name:
 def test_a_sentence_that_begins_with_no_is_doubted_all_the_same(formula: str) -> None:
     """It is no answer, but how people offer their help; or a name."""
     assert is_doubtful([formula, "Ann"], AUTHOR)
+
+
+GREETINGS = [
+    *("Hallo Thomas, hallo Petra,", "Chers collègues,", "Gent.mo Dott. Rossi,", "Drodzy Państwo,"),
+    *(
+        "Exmo. Senhor,",
+        "Caros colegas,",
+        "Muy buenas tardes,",
+        "Geachte heer, mevrouw,",
+        "王总，",
+        "张女士，您好：",
+    ),
+    *("佐藤様、お世話になっております。", "営業部の皆様", "Morning all,", "Grüß Gott Herr Huber,"),
+    *("Hope you're well.", "vielen Dank für Ihre Nachricht.", "Olá, tudo bem?", "来信收悉。"),
+    *("Pani Anno,", "Bonjour à toutes et à tous,"),
+]
+
+
+@pytest.mark.parametrize("greeting", GREETINGS)
+def test_titles_forms_and_small_talk_above_an_answer_greet(greeting: str) -> None:
+    """What stands below them decides; alone they say nothing."""
+    text = f"{greeting}\n\nApproved\n\nAnn\n\n{QUOTED}"
+
+    assert extract(text, sent=SENT, author=AUTHOR).first == "Approved"
+    assert says_nothing([greeting], AUTHOR)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        *("Caro demais,", "Cher et inutile,", "Werte falsch,", "Waarde is te laag,", "Dear wrong,"),
+        *(
+            "田中さん、だめです",
+            "却下のLeeです。",
+            "同仕様",
+            "EXTERNAL: wrong",
+            "Cuidado: el link falla",
+        ),
+    ],
+)
+def test_what_is_dear_or_of_value_is_no_greeting(refusal: str) -> None:
+    """Words of a greeting that mean something else do not let the line below decide."""
+    reply = extract(f"{refusal}\n\nApproved\n\n{QUOTED}", sent=SENT, author=AUTHOR)
+
+    assert reply.first == refusal
+
+
+COURTESIES = [
+    *("Any questions, just shout.", "Bei Fragen einfach melden.", "Nous restons à votre écoute."),
+    *("No dudes en escribirme si tienes alguna duda.", "Fammi sapere se serve altro."),
+    *("Estou ao dispor para o que for necessário.", "Schroom niet om te bellen."),
+    *(
+        "Jakby co, dzwoń.",
+        "何かあればご連絡ください。",
+        "有问题随时联系。",
+        "Restant à votre disposition,",
+    ),
+]
+CARD = "Head of Sales\nAcme Ltd\nTel. 02 1234567"
+
+
+@pytest.mark.parametrize("below", ["", "Regards\nAnn", "Ann", f"Ann Lee\n{CARD}", CARD])
+@pytest.mark.parametrize("courtesy", COURTESIES)
+def test_what_offers_help_or_waits_is_doubtful_above_any_signature(
+    courtesy: str, below: str
+) -> None:
+    """By what it speaks of, whatever its words."""
+    lines = f"{courtesy}\n\n{below}".split("\n")
+
+    assert is_doubtful(lines, AUTHOR)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Thanks \U0001f64f\nBob", "Saludos \U0001f60a", "Utrecht, 12 maart\nBob", "AL\nAcme Ltd"),
+        *(f"Charlie\n{CARD}", "Disclaimer: the views are the author's.\nNo liability."),
+        "This mail is confidential.\nIf it is not yours,\ndelete it.",
+        "Courtesy of nobody, thanks for your help\n\nHamburg, den 12. März",
+    ],
+)
+def test_pictures_days_cards_and_notices_are_doubtful(text: str) -> None:
+    """Whoever's name is below them."""
+    assert is_doubtful(text.split("\n"), AUTHOR)
+
+
+BANNERS = [
+    *(
+        "[EXT]",
+        "E-MAIL EXTERNO: cuidado com links e anexos",
+        "【外部】",
+        "此邮件来自组织外部，请谨慎处理。",
+    ),
+    *("Diese E-Mail stammt von einem externen Absender.", "WIADOMOŚĆ ZEWNĘTRZNA"),
+    "U ontvangt niet vaak e-mail van a@acme.example. Meer informatie over waarom dit belangrijk is",
+]
+
+
+@pytest.mark.parametrize("banner", BANNERS)
+def test_a_gateway_says_where_a_mail_came_from(banner: str) -> None:
+    """In any of the languages; the answer below decides."""
+    assert extract(f"{banner}\n\nApproved\n\n{QUOTED}", sent=SENT).lines == ("Approved",)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("Perfect", "Send it", "Hold off until Monday", "Kann so raus", "Feu vert", "Por mí vale"),
+        *("Nulla da segnalare", "Pode seguir", "Doe maar", "Bez uwag", "このまま進めてください"),
+        *("先不要发", "Troppo lungo", "I have a question about the discount."),
+    ],
+)
+@pytest.mark.parametrize("name", ["Ann", "", f"Bob\n{CARD}"])
+def test_what_decides_orders_or_finds_fault_is_not_doubted(answer: str, name: str) -> None:
+    """For the name below: no closing holds such words."""
+    assert not is_doubtful([answer, *name.split("\n")], AUTHOR)

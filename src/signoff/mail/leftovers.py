@@ -13,7 +13,20 @@ from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Final
 
-from signoff.mail.formulas import ANSWER, CLOSING, COURTESY, GREETING, LEGAL, NOTICE, SENT, THANKS
+from signoff.mail.formulas import (
+    ANSWER,
+    BOILERPLATE,
+    CLOSING,
+    COURTESY,
+    DECIDES,
+    GREETING,
+    LEGAL,
+    NOTICE,
+    OFFERS,
+    OPENING,
+    SENT,
+    THANKS,
+)
 from signoff.mail.phrases import BANNER, DEVICES, DISCLAIMER, ITSELF
 
 _SLASH: Final = re.compile(r"[/|]")
@@ -29,16 +42,29 @@ _COMMA: Final = (",", "\u060c", "\uff0c", "\u3001", "\u055d")
 _ENDS_GREETING: Final = (*_COMMA, "!", ":", "\uff01", "\uff1a")
 _DENIES: Final = re.compile(
     r"""\b(?:no|not|nope|never|nein|nicht|kein\w*|non|ne|pas|jamais|nunca|não|nem|mai|niet|nee|geen|nie
-      |wait|stop|hold|halt|warte\w*|moment)\b | ない | いいえ | 却下 | [不没沒未非否]""",
+      |wait|stop|hold|halt|warte\w*|moment|wrong|bad|falsch|fehlerhaft|fau(?:x|sse)|trop|incorrect\w*|errad[oa]s?
+      |demais|demasiado|errat[oa]|sbagliat[oa]|troppo|fout|onjuist|błędn\w+|złe|zła)\b | だめ | ダメ | 違 | 错 | 太 | ない | いいえ | 却下 | [不没沒未非否]""",
     re.VERBOSE | re.IGNORECASE,
 )
 _IN_BRACKETS: Final = re.compile(r"(?:\[[^\]]*\]|<[^>]*>|&#?\w{1,8};|\s)+")
 _CONTACT: Final = re.compile(
     r"""(?:(?:tel|phone|mobile|mob|cell|fax|e-?mail|web|[tmefwpd])\b[.:]?\s*)?
-        (?:\S+@\S+\.\w+|(?:\+|00?[1-9])[\d\s()./-]{6,})""",
+        (?:\S+@\S+\.\w+|(?:\+|00?[1-9])[\d\s()./-]{6,})
+      | (?:te?l|cel|fax|mob|电话|手机|携帯)\w{0,5}[.:\uff1a]?\s*[\d(][\d\s()./-]{6,}""",
     re.VERBOSE | re.IGNORECASE,
 )
 _ADDRESS: Final = re.compile(r"[^\s@]@[^\s@]+\.\w")
+_PIECES: Final = re.compile("[,\uff0c\u3001\u3002\uff01!]\\s*")
+_PICTURES: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]+")
+_PLACE_AND_DAY: Final = re.compile(
+    r"""[^\W\d][^\d,]{1,20},\s(?:den\s|le\s|il\s)?\d{1,2}\.?\s(?:de\s)?[^\W\d]{3,10}(?:\s(?:de\s)?\d{4})?
+      | \d{4}年\d{1,2}月\d{1,2}日""",
+    re.VERBOSE,
+)
+_AM: Final = ("です", "でございます", "と申します")
+_OF_DEPARTMENT: Final = re.compile(
+    r"(?:(?!却下|反対|拒否|否認)[\u3005\u4e00-\u9fff\u30a0-\u30ffA-Za-z\s]){0,20}の?"
+)
 _ASKS_OR_COUNTS: Final = re.compile(r"[?;\uff1f\d]")
 _PLACE: Final = re.compile(
     r"\s(?:from|aus|vom|von|uit|fra|från|dari|desde|depuis|da|dal|de|z|ze|из|з|от|din|iz)\s\S+(?:\s\S+)?"
@@ -60,6 +86,8 @@ _PARAGRAPH: Final = 2
 _SHORT: Final = 50
 _SENTENCE: Final = 60
 _MAX_ADDED_CHARS: Final = 60
+_MAX_COURTESY_CHARS: Final = 120
+_CARD_LINES: Final = 3
 
 
 def says_nothing(lines: Sequence[str], author: str) -> bool:
@@ -70,7 +98,7 @@ def says_nothing(lines: Sequence[str], author: str) -> bool:
         lines: What is left of a reply.
         author: The name of whoever wrote it; empty if it is not known.
     """
-    said = _without_greeting(lines)
+    said = _without_greeting(lines, _words(author))
     return not said or _begins_as_signature(said, author) or _are_notices(said)
 
 
@@ -108,7 +136,15 @@ def _salutation(lines: Sequence[str], named: Sequence[str]) -> int:
 
 def _introduces(line: str, named: Sequence[str]) -> bool:
     """Return whether a line ends in saying who its author is, as letters in Japanese begin."""
-    return any(line.endswith(f"{name}です。") for name in named)
+    return any(line.endswith(f"{name}{verb}。") for name in named for verb in _AM)
+
+
+def _says_who_writes(line: str, named: Sequence[str]) -> bool:
+    """Return whether a line holds the author's name, and at most the department, as a sentence."""
+    if not _introduces(line, named) or _denies(line):
+        return False
+    name = next(name for name in named if name in line)
+    return _OF_DEPARTMENT.fullmatch(line[: line.index(name)]) is not None
 
 
 def _denies(text: str) -> bool:
@@ -123,12 +159,19 @@ def is_doubtful(lines: Sequence[str], author: str) -> bool:
     Their shape tells, not their language: few words, then a comma, or the author's name below.
     """
     named = _words(author)
-    said = _without_greeting(lines[_salutation(lines, named) :])
+    said = _without_greeting(lines[_salutation(lines, named) :], named)
     if not said or ANSWER.match(said[0]):
         return False
     if all(map(_is_formula, said)) or _is_only_courteous(said, author):
         return True
-    return _is_about_nothing(said) or _is_card(said, named) or _is_like_a_formula(said, named)
+    if _is_about_nothing(said) or _are_initials(said[0], named) or _is_dated(said[0]):
+        return True
+    plain = [_PICTURES.sub("", line).strip() for line in said]
+    if plain != said and says_nothing(plain, author):
+        return True
+    if DECIDES.search(said[0]) and not said[0].endswith(_COMMA):
+        return False
+    return _is_card(said, named) or _is_like_a_formula(said, named)
 
 
 def _is_short(line: str, *, words: int = _FEW_WORDS, signs: int = _FEW_SIGNS) -> bool:
@@ -157,11 +200,31 @@ def _is_only_courteous(said: Sequence[str], author: str) -> bool:
     below = list(dropwhile(_is_courtesy, said))
     if len(below) == len(said):
         return False
-    return says_nothing(below, author) or _is_signed(below[0], _words(author))
+    named = _words(author)
+    if says_nothing(below, author) or _is_signed(below[0], named):
+        return True
+    return _is_card(below, named) or _is_like_a_formula(below, named) or _is_dated(below[0])
+
+
+def _is_dated(line: str) -> bool:
+    """Return whether a line is a place and a day, as letters end."""
+    return _PLACE_AND_DAY.fullmatch(line) is not None
 
 
 def _is_courtesy(line: str) -> bool:
-    return COURTESY.fullmatch(line.strip(_AROUND)) is not None
+    """Return whether a line is known as a courtesy, or speaks of questions, help or thanks."""
+    return bool(COURTESY.fullmatch(line.strip(_AROUND)) or _offers(line))
+
+
+def _offers(line: str) -> bool:
+    is_one = "\u3002" not in line.rstrip(_AROUND)
+    return is_one and len(line) <= _MAX_COURTESY_CHARS and bool(OFFERS.search(line))
+
+
+def _are_initials(line: str, named: Sequence[str]) -> bool:
+    """Return whether a line holds the first letters of the author's names, and no word."""
+    letters = "".join(_words(line))
+    return bool(letters) and "".join(name[0] for name in named).startswith(letters)
 
 
 def _is_about_nothing(said: Sequence[str]) -> bool:
@@ -170,7 +233,14 @@ def _is_about_nothing(said: Sequence[str]) -> bool:
         return True
     if len(said) == 1 and _may_be_added(said[0]):
         return True
-    return all(map(_leads_elsewhere, said))
+    return _speaks_of_itself(said[0]) or all(map(_leads_elsewhere, said))
+
+
+def _speaks_of_itself(line: str) -> bool:
+    """Return whether a line begins a disclaimer, which goes on for as long as it likes."""
+    if BOILERPLATE.match(line.lstrip(_AROUND_NOTICE)):
+        return True
+    return bool((DISCLAIMER.search(line) or LEGAL.search(line)) and ITSELF.search(line))
 
 
 def _may_be_added(line: str) -> bool:
@@ -215,12 +285,14 @@ def _is_like_a_name(line: str) -> bool:
 
 
 def _is_card(said: Sequence[str], named: Sequence[str]) -> bool:
-    """Return whether short lines hold the author's name and a way to reach them."""
+    """Return whether short lines hold a way to reach somebody: the author, or who has a card."""
     if not _is_short(said[0]) or any(len(line) > _SHORT for line in said):
         return False
     if _is_sentence(said[0]) or said[0].endswith(":"):
         return False
-    if not any(_shares_a_word(line, named) for line in said):
+    if "?" in said[0] or not (
+        len(said) >= _CARD_LINES or any(_shares_a_word(line, named) for line in said)
+    ):
         return False
     return any(map(_CONTACT.search, said)) or any(map(_LINK.search, said))
 
@@ -241,21 +313,22 @@ def _says(char: str) -> bool:
     return char.isalnum() or unicodedata.category(char) == "So"
 
 
-def _without_greeting(lines: Sequence[str]) -> list[str]:
+def _without_greeting(lines: Sequence[str], named: Sequence[str]) -> list[str]:
     """Return the lines from the first on that is more than a greeting or a place for a picture."""
-    return list(dropwhile(_is_preamble, [line.strip() for line in lines if line.strip()]))
+    said = [line.strip() for line in lines if line.strip()]
+    return list(dropwhile(lambda line: _is_preamble(line) or _says_who_writes(line, named), said))
 
 
 def _is_preamble(line: str) -> bool:
     if is_wordless(line) or _IN_BRACKETS.fullmatch(line) or BANNER.fullmatch(line):
         return True
-    return _is_greeting(line)
+    return _is_greeting(line) or _is_opening(line)
 
 
 def _greets(line: str, named: Sequence[str]) -> bool:
     """Return whether a line is a greeting for certain."""
     bare = line.strip()
-    if any(bare == f"{name}です。" for name in named):
+    if _says_who_writes(bare, named) or _is_opening(bare):
         return True
     if not _is_greeting(bare):
         return False
@@ -264,9 +337,26 @@ def _greets(line: str, named: Sequence[str]) -> bool:
     return _introduces(bare, named)
 
 
+def _is_opening(line: str) -> bool:
+    return OPENING.fullmatch(line.strip(_AROUND)) is not None
+
+
 def _only_greets(line: str) -> bool:
     """Return whether a line is one greeting or several, such as `Hola, buenas tardes.`."""
-    return all(GREETING.fullmatch(piece.strip(_AROUND)) for piece in line.split(","))
+    pieces = [piece.strip(_AROUND) for piece in _PIECES.split(line.strip(_AROUND))]
+    if _denies(line):
+        return False
+    several = len(pieces) > 1 and all(map(_greets_someone, pieces))
+    return several or all(map(GREETING.fullmatch, pieces))
+
+
+def _greets_someone(piece: str) -> bool:
+    """Return whether a piece of a line greets, with a few words for whom."""
+    greeting = GREETING.match(piece)
+    if greeting is None:
+        return False
+    whom = piece[greeting.end() :].strip(_AROUND)
+    return not _denies(whom) and len(_words(whom)) <= _GREETING_WORDS
 
 
 def _is_greeting(line: str) -> bool:
@@ -278,7 +368,7 @@ def _is_greeting(line: str) -> bool:
     whom = line[greeting.end() :].rstrip(_AROUND)
     ends = line.endswith(_ENDS_GREETING)
     within = whom.strip(_AROUND)
-    if _denies(within):
+    if _denies(within) or (within and whom.startswith("\u3001")):
         return False
     return len(_words(whom)) <= (_FEW_WORDS if ends else 1) and not any(c in within for c in _COMMA)
 
@@ -356,7 +446,12 @@ def _is_name(text: str, named: Sequence[str]) -> bool:
 def _is_of_name(written: Sequence[str], named: Sequence[str]) -> bool:
     """Return whether words are parts of a name, such as the given name alone."""
     whole = "".join(written) == "".join(named)
-    return bool(written) and (whole or set(written) <= set(named))
+    return bool(written) and (whole or set(written) <= set(named) or _is_given(written, named))
+
+
+def _is_given(written: Sequence[str], named: Sequence[str]) -> bool:
+    """Return whether a word of Chinese ends a name that is written without a blank."""
+    return not written[0].isascii() and len(named) == 1 and _is_given_name(written, named)
 
 
 def _shares_a_word(text: str, named: Sequence[str]) -> bool:

@@ -84,7 +84,7 @@ MOBILE_SIGNATURE: Final = re.compile(
 """How a line begins that a phone or an app puts below every mail."""
 
 DEVICES: Final = re.compile(
-    r"""iphon|ipad|ipod|ios|android|outlook|galaxy|samsung|huawei|xiaomi|redmi|oppo|pixel|nokia
+    r"""iphon|ipad|ipod|ios|android|outlook|galaxy|samsung|huawei|xiaomi|redmi|\boppo|pixel|nokia
       | blackberry|windows|phone|mobile|mobil|handy|smartphone|tablet|móvil|celular|cellulare
       | telefon|téléphone|puhelin|mail|gmail|yahoo|proton|aol|hotmail|thunderbird|app\b
       | телефон|мобил|мобіл|手机|手機|携帯|スマホ|휴대폰|스마트폰|ponsel|điện\ thoại|κινητ|גלקסי|טלפון|נייד|هاتف|جوال
@@ -135,6 +135,13 @@ BANNER: Final = re.compile(
       | \W*(?:external|extern|externe|externo|esterno)\ (?:e-?mail|sender|message|mail)\W{1,3}(?:do\ not|don.t|please|be\ careful)\b.*
       | \W*(?:cuidado|atenção|uwaga|varning|obs|dikkat|ostrożnie|pozor|figyelem|atenție|προσοχή|huomio|let\ op|advarsel|увага|внимание)\b.{0,60}?(?:
          de\ fora|spoza|extern|ekstern|dışından|zewnątrz|mimo|külső|exterior|εξωτερικ|ulkop|buiten|utenfor|udefra|ззовні|извне|внешн).*
+      | (?-i:\W*(?:E-?MAIL|EMAIL|MESSAGE|MENSAJE|CORREO|MENSAGEM|MESSAGGIO|WIADOMOŚĆ)\s(?:EXTERN[EAO]?|ESTERN[AO]|ZEWNĘTRZNA)\b|\W*EXTERN(?:AL|E|AL|E)\s(?:E-?MAIL|MAIL|SENDER|NACHRICHT)\s?[:!-]).*
+      | \W*(?:this|diese|ce|cet|este|esta|questo|questa|deze|dit|ta)\ (?:e-?mail|mail|message|nachricht|courriel|mensaje|correo|messaggio|mensagem|bericht|wiadomość)\ (?:\w+\ ){0,2}?(?:
+         (?:sent|came|comes|originated)\ from\ (?:outside|an\ external) | (?:stammt|kommt)\ von\ (?:einem\ extern|außerhalb) | provient\ d['\u2019](?:un\ expéditeur\ externe|un\ extérieur) | (?:procede|proviene)\ de\ (?:un\ remitente\ extern|fuera) | proviene\ d\w*['\u2019\ ](?:un\ mittente\ )?estern | (?:veio|provém)\ de\ (?:um\ remetente\ extern|fora) | afkomstig\ van\ (?:een\ externe|buiten) | wysłana\ spoza).*
+      | (?:sie\ erhalten\ nicht\ (?:häufig|oft)|vous\ n['\u2019]obtenez\ pas\ souvent|no\ suele\ recibir|non\ si\ ricevono\ spesso|você\ não\ costuma\ receber|u\ ontvangt\ niet\ vaak|je\ ontvangt\ niet\ vaak|nie\ otrzymujesz\ często)\b.*@.*
+      | .{0,80}(?:受け取ることはあまりありません|不会收到来自|不常收到来自).* | \[(?:ext|zewnętrzny|correo\ externo|externe\ e-?mail)\]
+      | (?:external\ e-?mail|be\ careful\ with\ this\ message|pas\ op|attenzione|cuidado|aviso)\s?:\ .{0,60}(?:(?:correo|remitente|mittente|afzender|sender|e-?mail)\ (?:tem\ origem\ )?(?:extern|estern)|externe\ afzender|external\ sender|fora\ da\ organi|caution).*
+      | \W{0,2}(?:外部|社外)\W{0,2} | \W*(?:警告\W*)?[此本このザ※]{0,3}(?:メール|邮件|郵件)(?:は|来自)(?:社外|組織外|组织外部|外部).*
       | \W*(?:注意|外部|社外).{0,20}(?:メール|邮件|郵件|社外).*
       | \W*(?:classification|sensitivity|confidentiality|klassifizierung|classificação|clasificación|vertraulichkeit)\s?:.{0,40}
       | \W*this\ message\ (?:is\ from\ an\ external\ sender|came\ from\ outside\b.{0,40})\W* | zjqcmqryfpfptbanner\w+
