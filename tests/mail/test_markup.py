@@ -77,6 +77,7 @@ def test_what_nobody_sees_is_left_out(attributes: str) -> None:
         "style='max-height:100%'",
         "style='border-top:solid red'",
         "style='border:none'",
+        "id=mail-editor-reference-message-container",
         "data-x='hidden' class=x id=signature",
         "style='x' style='display:none'",
         "title='style=display:none'",
@@ -97,7 +98,6 @@ def test_what_is_seen_stays(attributes: str) -> None:
         "<div class=yahoo_quoted>",
         "<div class=protonmail_quote>",
         "<div id=mailru-cite>",
-        "<div id=mail-editor-reference-message-container>",
     ],
 )
 def test_what_a_client_quotes_leaves_a_mark(opening: str) -> None:

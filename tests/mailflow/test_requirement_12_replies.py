@@ -354,6 +354,8 @@ FOURTH_JURY: Final = shapes("fourth_jury")
 """The everyday shapes of a fourth one; in some the empty line below is deleted with the words."""
 FIFTH_JURY: Final = shapes("fifth_jury")
 """The everyday shapes of a fifth one; in half the empty line below is deleted with the words."""
+SIXTH_JURY: Final = shapes("sixth_jury")
+"""The everyday shapes of a sixth one; deleting takes all that was typed by hand, greetings too."""
 EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST]
 FROZEN: Final = {
     "held_out": "4f811ac9d15a9b45",
@@ -367,13 +369,14 @@ FROZEN: Final = {
     "third_jury": "11dd07138416f09b",
     "fourth_jury": "29af2e952da7910c",
     "fifth_jury": "8b758914a852739c",
+    "sixth_jury": "a3c7082fd1a8f56b",
 }
 MEASURED: Final = [
     *(HELD_OUT, UNSEEN, SEALED, BLIND, LAST),
-    *(PROOF, INDEPENDENT, SECOND_JURY, THIRD_JURY, FOURTH_JURY, FIFTH_JURY),
+    *(PROOF, INDEPENDENT, SECOND_JURY, THIRD_JURY, FOURTH_JURY, FIFTH_JURY, SIXTH_JURY),
 ]
 DOUBTED: Final = [*PROOF, *INDEPENDENT, *SECOND_JURY]
-JURIES: Final = [*THIRD_JURY, *FOURTH_JURY, *FIFTH_JURY]
+JURIES: Final = [*THIRD_JURY, *FOURTH_JURY, *FIFTH_JURY, *SIXTH_JURY]
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Final
 
+from signoff.mail.banners import is_banner
 from signoff.mail.formulas import (
     ANSWER,
     BOILERPLATE,
@@ -27,7 +28,7 @@ from signoff.mail.formulas import (
     SENT,
     THANKS,
 )
-from signoff.mail.phrases import BANNER, DEVICES, DISCLAIMER, ITSELF
+from signoff.mail.phrases import DEVICES, DISCLAIMER, ITSELF
 
 _SLASH: Final = re.compile(r"[/|]")
 _AND: Final = re.compile(r"\s*(?:[,&;]|\b(?:and|und|y|et|e|og|och|en|i|и|та)\b)\s*", re.IGNORECASE)
@@ -320,7 +321,7 @@ def _without_greeting(lines: Sequence[str], named: Sequence[str]) -> list[str]:
 
 
 def _is_preamble(line: str) -> bool:
-    if is_wordless(line) or _IN_BRACKETS.fullmatch(line) or BANNER.fullmatch(line):
+    if is_wordless(line) or _IN_BRACKETS.fullmatch(line) or is_banner(line):
         return True
     return _is_greeting(line) or _is_opening(line)
 
@@ -383,7 +384,7 @@ def _is_notice(line: str) -> bool:
     """Return whether a line stands below every mail of somebody, or a server put it there."""
     if is_wordless(line) or _IN_BRACKETS.fullmatch(line) or _CONTACT.fullmatch(line):
         return True
-    if NOTICE.match(line.lstrip(_AROUND_NOTICE)) or BANNER.fullmatch(line):
+    if NOTICE.match(line.lstrip(_AROUND_NOTICE)) or is_banner(line):
         return True
     return len(line) > _SENTENCE and _may_be_notice(line)
 

@@ -105,7 +105,7 @@ _QUOTE_CLASSES: Final = frozenset(
         "zmail_extra",
     }
 )
-_QUOTE_IDS: Final = frozenset({"mailru-cite", "mail-editor-reference-message-container"})
+_QUOTE_ID: Final = "mailru-cite"
 _SIGNATURE_CLASSES: Final = frozenset(
     {
         "gmail_signature",
@@ -323,7 +323,7 @@ def _fate(name: str, attributes: str) -> _Fate:
         return "unseen"
     if classes & _SIGNATURE_CLASSES or own_id in _SIGNATURE_IDS:
         return "signature"
-    if name == "blockquote" or classes & _QUOTE_CLASSES or own_id in _QUOTE_IDS:
+    if name == "blockquote" or classes & _QUOTE_CLASSES or own_id == _QUOTE_ID:
         return "quoted"
     if name in _STRUCK or any("line-through" in value for value in style.values()):
         return "struck"

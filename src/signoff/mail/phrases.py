@@ -115,43 +115,6 @@ PLACEHOLDER: Final = re.compile(
 )
 """What stands in the text for a picture, such as the logo of a signature."""
 
-BANNER: Final = re.compile(
-    r"""(?-i:\W*(?:WARNING|CAUTION|ALERT|ACHTUNG|VORSICHT|WARNUNG|ATTENTION|AVERTISSEMENT|AVISO|ATENCIÓN|ADVERTENCIA|ALERTA
-          |ATTENZIONE|AVVISO|AVVERTENZA|ATENÇÃO|CUIDADO|LET\ OP|OPGELET|WAARSCHUWING|UWAGA|OSTRZEŻENIE))\s?[:,!.](?=.*\b(?:
-          links?|attachments?|anhäng\w+|anlagen?|liens?|pièces?|enlaces?|adjuntos?|allegat[io]|collegament[io]
-         |anexos?|ligações|hiperligações|bijlagen?|koppelingen|załącznik\w*|link\w*|odnośnik\w*)\b)(?=.*\b(?:
-          sender|absender|expéditeur|remitente|mittente|remetente|afzender|nadawc\w+)\b).*
-      | \W*(?:external|extern|externe|externo|esterno)(?:\ (?:e-?mail|sender|message|mail))?\W*
-      | \W*(?:caution|warning|attention|external|notice|achtung|vorsicht|extern|externe|precaución
-         |atención|attenzione|atenção|let\ op|uwaga|varning|внимание)\b.{0,60}?\b(?:
-          (?:originat\w+|c[ao]me?s?|sent|received)\ (?:from|by)\b.{0,30}\b(?:outside|external)
-        | external\ (?:e-?mail|sender|source|message)
-        | externe[nrs]?\ (?:e-?mail|mail|absender|nachricht|quelle) | außerhalb\ (?:de[rs]|unsere[rs])
-        | (?:e-?mail|courriel|message|expéditeur|mail|bericht|afzender)\ externe?
-        | extérieure?\ (?:à|de) | externe\ (?:e-?mail|afzender) | buiten\ (?:de|onze)
-        | (?:correo|mensaje|remitente)\ extern[oa] | fuera\ de | (?:e-?mail|remetente)\ extern[oa]
-        | (?:e-?mail|mittente|messaggio)\ estern[oa] | zewnątrz | zewnętrzn\w+ | utanför | внешн\w+
-        )\b.*
-      | \W*(?:external|extern|externe|externo|esterno)\ (?:e-?mail|sender|message|mail)\W{1,3}(?:do\ not|don.t|please|be\ careful)\b.*
-      | \W*(?:cuidado|atenção|uwaga|varning|obs|dikkat|ostrożnie|pozor|figyelem|atenție|προσοχή|huomio|let\ op|advarsel|увага|внимание)\b.{0,60}?(?:
-         de\ fora|spoza|extern|ekstern|dışından|zewnątrz|mimo|külső|exterior|εξωτερικ|ulkop|buiten|utenfor|udefra|ззовні|извне|внешн).*
-      | (?-i:\W*(?:E-?MAIL|EMAIL|MESSAGE|MENSAJE|CORREO|MENSAGEM|MESSAGGIO|WIADOMOŚĆ)\s(?:EXTERN[EAO]?|ESTERN[AO]|ZEWNĘTRZNA)\b|\W*EXTERN(?:AL|E|AL|E)\s(?:E-?MAIL|MAIL|SENDER|NACHRICHT)\s?[:!-]).*
-      | \W*(?:this|diese|ce|cet|este|esta|questo|questa|deze|dit|ta)\ (?:e-?mail|mail|message|nachricht|courriel|mensaje|correo|messaggio|mensagem|bericht|wiadomość)\ (?:\w+\ ){0,2}?(?:
-         (?:sent|came|comes|originated)\ from\ (?:outside|an\ external) | (?:stammt|kommt)\ von\ (?:einem\ extern|außerhalb) | provient\ d['\u2019](?:un\ expéditeur\ externe|un\ extérieur) | (?:procede|proviene)\ de\ (?:un\ remitente\ extern|fuera) | proviene\ d\w*['\u2019\ ](?:un\ mittente\ )?estern | (?:veio|provém)\ de\ (?:um\ remetente\ extern|fora) | afkomstig\ van\ (?:een\ externe|buiten) | wysłana\ spoza).*
-      | (?:sie\ erhalten\ nicht\ (?:häufig|oft)|vous\ n['\u2019]obtenez\ pas\ souvent|no\ suele\ recibir|non\ si\ ricevono\ spesso|você\ não\ costuma\ receber|u\ ontvangt\ niet\ vaak|je\ ontvangt\ niet\ vaak|nie\ otrzymujesz\ często)\b.*@.*
-      | .{0,80}(?:受け取ることはあまりありません|不会收到来自|不常收到来自).* | \[(?:ext|zewnętrzny|correo\ externo|externe\ e-?mail)\]
-      | (?:external\ e-?mail|be\ careful\ with\ this\ message|pas\ op|attenzione|cuidado|aviso)\s?:\ .{0,60}(?:(?:correo|remitente|mittente|afzender|sender|e-?mail)\ (?:tem\ origem\ )?(?:extern|estern)|externe\ afzender|external\ sender|fora\ da\ organi|caution).*
-      | \W{0,2}(?:外部|社外)\W{0,2} | \W*(?:警告\W*)?[此本このザ※]{0,3}(?:メール|邮件|郵件)(?:は|来自)(?:社外|組織外|组织外部|外部).*
-      | \W*(?:注意|外部|社外).{0,20}(?:メール|邮件|郵件|社外).*
-      | \W*(?:classification|sensitivity|confidentiality|klassifizierung|classificação|clasificación|vertraulichkeit)\s?:.{0,40}
-      | \W*this\ message\ (?:is\ from\ an\ external\ sender|came\ from\ outside\b.{0,40})\W* | zjqcmqryfpfptbanner\w+
-      | \W*tlp:\w{3,6}(?:\+\w+)?\W* | [cs][0-4]\ ?[-\u2013]\ ?\w+
-      | \W*you\ don.t\ often\ get\ e-?mail\ from\b.*
-      | \W*some\ people\ who\ received\ this\ message\ don.t\ often\b.*""",  # noqa: RUF001 - letters of other scripts
-    re.VERBOSE | re.IGNORECASE,
-)
-"""A warning that a mail server puts above what came from elsewhere."""
-
 DISCLAIMER: Final = re.compile(
     r"""confidential|privileged|vertraulich|confidentiel|confidencial|riservat[aeio]|vertrouwelijk
       | poufn[aey]|konfidenti|конфиденциальн|intended\ (?:only|solely)\ for

@@ -16,6 +16,7 @@ from itertools import pairwise, takewhile
 from typing import Final
 
 from signoff.mail.armour import without_armour
+from signoff.mail.banners import is_banner
 from signoff.mail.leftovers import (
     greeted,
     is_doubtful,
@@ -27,7 +28,6 @@ from signoff.mail.leftovers import (
 from signoff.mail.marks import REPLY_LINE
 from signoff.mail.mime import CUT, bounded
 from signoff.mail.phrases import (
-    BANNER,
     DEVICES,
     DISCLAIMER,
     FROM_NAMES,
@@ -566,7 +566,7 @@ def _is_added(line: str) -> bool:
 
 def _is_notice(line: str, *, above: bool, below: bool) -> bool:
     """Return whether a mail server wrote the line: a warning above a mail, a notice below it."""
-    if above and BANNER.fullmatch(line):
+    if above and is_banner(line):
         return True
     return below and bool(DISCLAIMER.search(line) and ITSELF.search(line))
 

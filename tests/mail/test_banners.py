@@ -1,0 +1,121 @@
+"""What servers put above a mail, and what people write that only resembles it."""
+
+from __future__ import annotations
+
+import pytest
+
+from signoff.mail.banners import is_banner
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CAUTION: This email originated from outside of the organization.",
+        "CAUTION: This email originated from outside of your organization. Do not click links or open attachments unless you recognize the sender.",
+        "CAUTION: External email. Do not click links.",
+        "External Email - Use caution",
+        "EXTERNAL EMAIL: Do not click links",
+        "[EXTERNAL]",
+        "[EXT] Please be careful",
+        "External sender",
+        "This message came from outside your organization.",
+        "This email is from an external sender.",
+        "WARNING: This message has originated from an external source. Please use proper judgment",
+        "ACHTUNG: Externe E-Mail",
+        "ACHTUNG: Diese E-Mail stammt von einem externen Absender. Bitte klicken Sie nicht auf Links.",
+        "Achtung! Diese E-Mail wurde von außerhalb der Organisation gesendet.",
+        "VORSICHT: Diese Nachricht kommt von außerhalb des Unternehmens.",
+        "[EXTERN] Diese E-Mail kommt von extern",
+        "Externe E-Mail: Bitte Vorsicht bei Links und Anhängen",
+        "ATTENTION : Ce message provient d'un expéditeur externe.",
+        "ATTENTION: Ce courriel provient de l'extérieur de l'organisation.",
+        "Attention, ce mail vient de l'extérieur. Ne cliquez pas sur les liens.",
+        "Ce message provient de l'extérieur",
+        "ATENCIÓN: Este correo electrónico se ha enviado desde fuera de la organización.",
+        "[EXTERNO] Este correo procede de fuera de la organización. No abra enlaces ni adjuntos si no reconoce al remitente.",
+        "PRECAUCIÓN: Este correo proviene de un remitente externo.",
+        "Correo externo",
+        "ATENÇÃO: Este e-mail teve origem fora da organização.",
+        "ATENÇÃO: Este e-mail foi enviado de fora da empresa. Não clique em links.",
+        "CUIDADO: este email tem origem externa",
+        "AVISO: E-mail externo. Tenha cuidado.",
+        "ATTENZIONE: Questa e-mail proviene dall'esterno dell'organizzazione.",
+        "ATTENZIONE: questo messaggio proviene da un mittente esterno. Non aprire allegati.",
+        "[ESTERNO]",
+        "LET OP: Deze e-mail is afkomstig van buiten de organisatie.",
+        "LET OP: deze e-mail komt van een externe afzender. Klik niet op links.",
+        "Externe e-mail",
+        "UWAGA: Ta wiadomość pochodzi spoza organizacji.",
+        "UWAGA! Wiadomość zewnętrzna. Nie klikaj w linki.",
+        "UWAGA: Ta wiadomość została wysłana spoza organizacji. Nie otwieraj załączników.",
+        "【注意】このメールは社外から送信されています。",
+        "【社外メール】",
+        "注意：このメールは社外から送信されました。",
+        "※このメールは外部から送信されています",
+        "[外部メール]",
+        "【外部邮件】请勿点击链接",
+        "注意：此邮件来自外部，请谨慎打开附件。",
+        "此邮件来自公司外部",
+        "警告：外部邮件",
+        "You don't often get email from ann@acme.example. Learn why this is important",
+        "[EXTERNAL EMAIL] Do not click",
+        "*** EXTERNAL ***",
+        "-- External Email --",
+        "Sensitivity: Internal",
+        "VARNING: Detta meddelande kommer utanför organisationen",
+    ],
+)
+def test_a_warning_of_a_mail_from_elsewhere_is_a_servers(line: str) -> None:
+    """Shouted, in brackets, or speaking of the mail itself; in any of the languages."""
+    assert is_banner(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Warning: the external prices are wrong",
+        "Attention: the e-mail to the external agency must be changed first",
+        "Attention: the mail from the external agency is wrong",
+        "Caution: remove the link to the external mail",
+        "Notice: we never send external e-mails",
+        "Attention: esto está fuera de presupuesto",
+        "Atención: está fuera de plazo",
+        "Atención, el correo está fuera de tono",
+        "Atenção: isso fica fora do orçamento",
+        "Attenzione: l'importo è fuori budget",
+        "Achtung: das liegt außerhalb des Budgets",
+        "Achtung: die Nachricht an den externen Partner fehlt",
+        "Attention : le message est hors de propos",
+        "Let op: dit valt buiten het budget",
+        "Uwaga: kwota spoza budżetu",
+        "注意：金額が違います",
+        "注意：这封邮件里的价格不对",
+        "注意：外部审计还没有同意",
+        "Rejected: this email is not fit for external use",
+        "This email must not go to external partners",
+        "Diese E-Mail darf nicht nach extern",
+        "This message sounds like it comes from a robot, reject",
+        "Este correo no puede salir fuera de la empresa",
+        "Este mensaje no",
+        "Hold on, this mail is wrong",
+        "External review is still open",
+        "External legal has not approved",
+        "Externe Prüfung fehlt noch",
+        "Extern noch nicht freigegeben",
+        "Externo: no",
+        "Attention: 15% is too much",
+        "WARNING: prices are wrong",
+        "WARNING: the links and the attachments are wrong",
+        "AVISO: no aprobado",
+        "Cuidado com o preço",
+        "Caution: wait for legal",
+        "Cet e-mail ne doit pas partir",
+        "Questa e-mail non va inviata all'esterno",
+        "この件は外部に出さないでください",
+        "本件は却下です",
+        "此邮件不要发给外部客户",
+    ],
+)
+def test_a_warning_of_something_else_is_a_persons(line: str) -> None:
+    """Left out, it would let a line below it decide."""
+    assert not is_banner(line)
