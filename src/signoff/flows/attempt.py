@@ -36,7 +36,7 @@ from signoff.errors import (
 from signoff.flows.asking import Asking
 from signoff.flows.calls import WAITS, Answer, CallKey, Calls, Permit, Plan, Settled
 from signoff.flows.drafts import call_digest
-from signoff.flows.performing import call_with, perform, refuse_in_body, run_body
+from signoff.flows.performing import call_with, in_body, perform, refuse_in_body, run_body
 from signoff.flows.session import Blocked, Lost, Part, Session
 from signoff.model.gate import GateCall, GateSpec
 from signoff.model.run import Call
@@ -143,7 +143,9 @@ class Attempt(Scope):
     @override
     async def once(self, name: str, body: Callable[[], Awaitable[object]]) -> object:
         self._refuse_other_loop(f"once({name!r})")
-        self._raise_again()
+        if not in_body():
+            # An approved body goes on to its end, whatever else its step waits for.
+            self._raise_again()
         key: CallKey = ("once", name, "", 0)
         if key in self._calls.met:
             raise ConfigurationError(f"once({name!r}) is used twice in one step; give each a name")
@@ -158,8 +160,7 @@ class Attempt(Scope):
                 self._calls.met.discard(key)
                 raise
             found = Call(kind="once", name=name, digest="", status="done", result=tree)
-            plan = Plan(calls=[found])
-            await self._own(lambda: self._calls.write(plan))
+            await self._remember(Plan(calls=[found]))
         return self._calls.codec.from_tree(found.result, path=f"once({name!r})")
 
     @override
@@ -236,6 +237,14 @@ class Attempt(Scope):
             else answer
             for call, answer in zip(calls, answers, strict=True)
         ]
+
+    async def _remember(self, plan: Plan) -> None:
+        if in_body():
+            # A body is never suspended: what goes wrong here is an error in it.
+            with anyio.CancelScope(shield=True):
+                await self._calls.write(plan)
+        else:
+            await self._own(lambda: self._calls.write(plan))
 
     # Child flows.
 
