@@ -75,6 +75,24 @@ async def test_cancelling_a_suspended_run_ends_its_requests(bench: Bench) -> Non
     assert (await bench.now(run)).status == "cancelled"
 
 
+async def test_several_may_cancel_a_run_at_once(bench: Bench) -> None:
+    """Each of them is told how the run stands then, and each is in its audit trail."""
+    run = await bench.start(Asked)
+    stood: list[str] = []
+
+    async def cancel(by: str) -> None:
+        stood.append((await bench.client.flows.cancel(run.run_id, by=by)).status)
+
+    async with anyio.create_task_group() as group:
+        for name in ("ann", "ben", "cleo"):
+            group.start_soon(cancel, name)
+    await bench.go()
+    entries = await bench.store.audit(f"commands:{run.run_id}")
+    assert len(stood) == 3
+    assert (await bench.now(run)).status == "cancelled"
+    assert sorted(one.personal["actor"] for one in entries) == ["ann", "ben", "cleo"]
+
+
 async def test_cancelling_a_running_run_cancels_its_steps(bench: Bench) -> None:
     """What they have changed is not kept; what had finished is."""
     began = anyio.Event()
