@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -228,6 +229,30 @@ async def test_another_worker_hears_of_a_cancellation_while_a_step_runs(bench: B
         await began.wait()
         told = await bench.client.flows.cancel(run.run_id)
         assert told.status == "running"
+    assert (await bench.now(run)).status == "cancelled"
+
+
+async def test_a_run_is_cancelled_from_another_event_loop(
+    bench: Bench, anyio_backend_name: str
+) -> None:
+    """That of a thread which uses the same client: whoever drives the run hears of it at once."""
+    began = anyio.Event()
+
+    class Slow(Flow):
+        @start()
+        async def begin(self) -> None:
+            began.set()
+            await anyio.sleep_forever()
+
+    async def cancel() -> None:
+        async with bench.client:
+            await bench.client.flows.cancel(run.run_id)
+
+    run = await bench.client.flows.start(Slow)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.client.drain)
+        await began.wait()
+        await anyio.to_thread.run_sync(partial(anyio.run, cancel, backend=anyio_backend_name))
     assert (await bench.now(run)).status == "cancelled"
 
 

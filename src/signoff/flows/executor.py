@@ -89,9 +89,7 @@ class Executor(Children):
             NotFoundError: There is no such run.
             StoreError: The store failed; the run is as it was last committed.
         """
-        driving = self._drives.get(run_id)
-        if driving is not None:
-            driving.poke()
+        if self.poke(run_id):
             return False
         if run_id in self._looked_for:
             self._looked_for[run_id] = True
@@ -103,6 +101,14 @@ class Executor(Children):
         finally:
             del self._looked_for[run_id]
         return taken is not None
+
+    def poke(self, run_id: str) -> bool:
+        """Have whoever drives a run here look at its signals, and say whether somebody does."""
+        driving = self._drives.get(run_id)
+        if driving is None:
+            return False
+        driving.poke()
+        return True
 
     async def _taken(self, run_id: str) -> Session | None:
         """Take a run's claim; try again each time that somebody comes to say that there is news."""
