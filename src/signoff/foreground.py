@@ -128,6 +128,9 @@ class Foreground:
                 await self._bell.wait(_POLL_SECONDS, after=heard)
 
     async def _drive_again(self, run_id: str, code: Code | None) -> None:
+        if self._executor.poke(run_id):
+            # Whoever drives it here goes on with it, even if its lease has lapsed.
+            return
         ready = (await self._store.run(run_id)).record.status == "ready"
         if not ready and not await self._store.signals(run_id):
             return
