@@ -30,8 +30,8 @@ from signoff.errors import (
     ApprovalRejected,
     CodecError,
     ConfigurationError,
-    RunError,
     SealInvalidError,
+    StoreError,
 )
 from signoff.flows.asking import Asking
 from signoff.flows.calls import WAITS, Answer, CallKey, Calls, Permit, Plan, Settled
@@ -70,6 +70,8 @@ class Children(Protocol):
         Raises:
             ValueError: An input does not fit the child's state.
             RunError: A run with the id that it is given is open.
+            StoreError: The store failed.
+            Exception: What the child's state raised.
         """
         ...
 
@@ -276,7 +278,9 @@ class Attempt(Scope):
             begun = await self.children.begin(
                 flow, inputs, parent=self.session, step=self.occurrence_id
             )
-        except (RunError, ValueError) as refused:
+        except (SealInvalidError, StoreError):
+            raise
+        except Exception as refused:  # noqa: BLE001 - a state of the user's may raise anything
             return Settled(error=refused)
         call = Call(kind="child", name=name, digest=digest, nth=nth, child_run_id=begun.run_id)
         await self._calls.write(Plan(calls=[call], parts=[begun]))
