@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -64,6 +65,7 @@ class Executor(Children):
         self.shop = shop
         self._drives: dict[str, Drive] = {}
         self._looked_for: dict[str, bool] = {}
+        self._lock = threading.Lock()
         self._begun: OrderedDict[str, NewRun] = OrderedDict()
         self._failures: OrderedDict[str, tuple[Exception, ...]] = OrderedDict()
 
@@ -91,15 +93,18 @@ class Executor(Children):
         """
         if self.poke(run_id):
             return False
-        if run_id in self._looked_for:
+        with self._lock:
+            if run_id in self._looked_for:
+                self._looked_for[run_id] = True
+                return False
             self._looked_for[run_id] = True
-            return False
         try:
             taken = await self._taken(run_id)
             if taken is not None:
                 await self._drive_session(taken)
         finally:
-            del self._looked_for[run_id]
+            with self._lock:
+                del self._looked_for[run_id]
         return taken is not None
 
     def poke(self, run_id: str) -> bool:
@@ -113,7 +118,6 @@ class Executor(Children):
     async def _taken(self, run_id: str) -> Session | None:
         """Take a run's claim; try again each time that somebody comes to say that there is news."""
         taken: Session | None = None
-        self._looked_for[run_id] = True
         while taken is None and self._looked_for[run_id]:
             self._looked_for[run_id] = False
             with self.shop.keeper.alone_with(run_id) as alone:
