@@ -82,7 +82,16 @@ class Foreground:
         self.serving = 0
 
     async def kickoff(self, flow: Flow[object], inputs: Mapping[str, object]) -> object:
-        """Run a flow to its end or suspension, on this instance, and attempt its deliveries once."""
+        """
+        Run a flow to its end or suspension, on this instance, and attempt its deliveries once.
+
+        Raises:
+            ConfigurationError: The instance is in the middle of another run.
+        """
+        with flow.in_use():
+            return await self._kicked_off(flow, inputs)
+
+    async def _kicked_off(self, flow: Flow[object], inputs: Mapping[str, object]) -> object:
         self._warn_of_names(flow)
         new = await new_flow_run(
             self._executor.shop, flow, inputs, requester=self._requester(), claimed=True

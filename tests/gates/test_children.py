@@ -216,6 +216,41 @@ async def test_what_a_childs_state_raises_is_an_error_at_the_call(client: Testin
     assert run.output == ["Ann", "'ben'"]
 
 
+async def test_a_childs_instance_is_kept_to_one_run_at_a_time(client: TestingClient) -> None:
+    """A second call beside the first one is an error, and begins nothing."""
+    caught: list[str] = []
+
+    class Plain(Flow):
+        @start()
+        async def step(self) -> object:
+            await anyio.wait_all_tasks_blocked()
+            return self.state["order"]
+
+    class Parent(Flow):
+        @start()
+        async def step(self) -> list[object]:
+            plain, found = Plain(), list[object]()
+
+            async def begin(order: int) -> None:
+                try:
+                    found.append(await plain.kickoff_async({"order": order}))
+                except ConfigurationError as error:
+                    caught.append(str(error))
+
+            async with anyio.create_task_group() as group:
+                for order in (1, 1):
+                    group.start_soon(begin, order)
+            return found
+
+    run = await started(client, Parent)
+
+    assert run.output == [1]
+    assert [text.partition(",")[0] for text in caught] == [
+        "this Plain is in the middle of another run"
+    ]
+    assert len(await client.flows.list(flow=Plain)) == 1
+
+
 class Unreadable(MemoryStore):
     """A store that once cannot say whether a run is open."""
 

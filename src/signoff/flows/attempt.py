@@ -14,6 +14,7 @@ import os
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -59,6 +60,10 @@ class Children(Protocol):
 
     def name_of(self, flow: object) -> str:
         """Return the stored name of a flow's class."""
+        ...
+
+    def kept(self, flow: object) -> AbstractContextManager[None]:
+        """Keep a flow's instance to one run. Raises `ConfigurationError` when it has another."""
         ...
 
     async def begin(
@@ -265,7 +270,8 @@ class Attempt(Scope):
         calls.met.add(key)
         try:
             if found is None:
-                return await self._begun(flow, inputs, key)
+                with self.children.kept(flow):
+                    return await self._begun(flow, inputs, key)
             if found.status == "done":
                 return Settled(calls.codec.from_tree(found.result, path=name))
             return await self._child_end(key, found.child_run_id)

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import Final, cast
 
@@ -282,6 +282,11 @@ class Executor(Children):
     def name_of(self, flow: object) -> str:
         """Return the stored name of a flow's class."""
         return stored_name(cast("type[Flow[object]]", type(flow)))
+
+    @override
+    def kept(self, flow: object) -> AbstractContextManager[None]:
+        """Keep a flow's instance to one run. Raises `ConfigurationError` when it has another."""
+        return cast("Flow[object]", flow).in_use()
 
     @override
     async def begin(
