@@ -20,6 +20,7 @@ from signoff.errors import (
     ApprovalBlocked,
     ConfigurationError,
     KeyConflict,
+    NotFoundError,
     NotServing,
     RequestCancelledError,
     RunBlocked,
@@ -114,14 +115,14 @@ class Foreground:
         new = await new_call_run(
             self._executor.shop, call, key=None, requester=self._requester(), owned=True
         )
-        await self._executor.store(new)
         try:
+            await self._executor.store(new)
             await self._executor.drive_new(new, code)
             await self._attempt_deliveries(new.run_id)
             return await self.to_the_end(new.run_id, code=lambda: code)
         except (anyio.get_cancelled_exc_class(), EOFError):
             # Nobody else may execute the call, so nobody needs to answer any more.
-            with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True), suppress(NotFoundError):
                 await self._flows.cancel(new.run_id)
             raise
 

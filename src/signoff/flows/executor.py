@@ -71,7 +71,13 @@ class Executor(Children):
 
     async def store(self, new: NewRun) -> None:
         """Commit a new run. Raises `StaleWriteError` when its key is taken."""
-        await self.shop.ledger.commit(new.added_to(Changes()))
+        try:
+            await self.shop.ledger.commit(new.added_to(Changes()))
+        except anyio.get_cancelled_exc_class():
+            if new.acquire is not None:
+                # It may have been stored, with a claim that nobody keeps.
+                await self._abandon(self.shop.keeper.about_to_have(new.acquire), perhaps=True)
+            raise
         if new.acquire is None:
             self._begun[new.run_id] = new
             while len(self._begun) > BEGUN:
