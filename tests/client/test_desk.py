@@ -160,6 +160,8 @@ async def test_a_forged_request_tells_its_run_once(database: Path, state_home: P
         assert entries[0].facts["field"] == "message"
         await client.drain()
         assert (await client.flows.get(request.run_id)).blocked_reason == "seal_invalid"
+        await look()
+        assert await client._store.audit(f"commands:{request.run_id}") == entries
 
 
 async def test_a_forged_question_without_a_run_tells_nobody(
