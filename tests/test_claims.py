@@ -31,13 +31,13 @@ class Counting(MemoryStore):
         self.seconds = 0.0
         super().__init__(lease_clock=lambda: self.seconds)
         self.renewals: list[Renew] = []
-        self.fails = False
+        self.fails: Exception | None = None
 
     async def commit(self, changes: Changes) -> None:
         """Write, and count."""
         renewals = [one for one in changes.claims if isinstance(one, Renew)]
-        if renewals and self.fails:
-            raise StoreUnavailableError("the disk is full")
+        if renewals and self.fails is not None:
+            raise self.fails
         await super().commit(changes)
         self.renewals += renewals
 
@@ -243,19 +243,21 @@ async def test_a_claim_that_another_has_is_lost(store: Counting, keeper: Keeper)
     assert kept.remaining(time.monotonic()) == 0.0
 
 
+@pytest.mark.parametrize("error", [StoreUnavailableError("the disk is full"), OSError("odd")])
 async def test_a_store_that_fails_loses_no_claim(
-    store: Counting, keeper: Keeper, caplog: pytest.LogCaptureFixture
+    store: Counting, keeper: Keeper, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """It is tried again; only certainty ends meanwhile."""
-    store.fails = True
+    """It is tried again, whatever it raised; only certainty ends meanwhile."""
+    store.fails = error
     with caplog.at_level(logging.WARNING, "signoff.claims"):
         held = await taken(keeper)
         until = held.until
         assert renewed(held)
 
     assert (held.lost, held.until) == (False, until)
-    assert "could not renew the claim on run_1: the disk is full" in caplog.text
-    store.fails = False
+    assert "could not renew the claim on run_1" in caplog.text
+    assert str(error) in caplog.text
+    store.fails = None
     assert renewed(held)
     assert held.until > until
 

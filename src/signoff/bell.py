@@ -29,7 +29,7 @@ class Bell:
             waiting, self._waiting = self._waiting, {}
         for event, loop in waiting.items():
             try:
-                _soon(loop, event.set)
+                soon(loop, event.set)
             except RuntimeError:
                 # That loop has ended, and with it whoever waited.
                 continue
@@ -64,7 +64,17 @@ class _TrioToken(Protocol):
     def run_sync_soon(self, sync_fn: Callable[[], object]) -> None: ...
 
 
-def _soon(loop: object, call: Callable[[], object]) -> None:
+def soon(loop: object, call: Callable[[], object]) -> None:
+    """
+    Have an event loop make a call, from any thread, and wait for nothing.
+
+    Args:
+        loop: The native token of the loop.
+        call: What to call; must not raise.
+
+    Raises:
+        RuntimeError: That loop has ended.
+    """
     # Not by `anyio.from_thread`, which waits until the loop has run the call: a loop that is
     # blocked until this very thread is done would never run it.
     if isinstance(loop, _AsyncioLoop):

@@ -204,6 +204,8 @@ class Keeper:
             held.lost = True
         except StoreError as error:
             _log.warning("could not renew the claim on %s: %s", held.subject, error)
+        except Exception:  # noqa: BLE001 - the thread keeps the other claims, too
+            _log.exception("could not renew the claim on %s", held.subject)
         else:
             held.until = began + self.lease.total_seconds()
         if held.on_renewal is not None:

@@ -8,6 +8,7 @@ the run told, notices queued, the audit entry appended. On a clash it loads agai
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -395,12 +396,13 @@ class Desk:
         cause = f"tampered:{error.record_id}:{error.field}"
         now = await self._store.now()
         facts: dict[str, Tree] = {"request_id": error.record_id, "field": error.field}
-        # Before the look at the signals: whoever is between the two makes this entry stale.
-        entry = await self._ledger.next_entry(
-            f"commands:{run_id}",
-            Event(name="request.seal_invalid", at=now, actor="signoff", facts=facts),
-        )
-        if any(signal.cause == cause for signal in await self._store.signals(run_id)):
+        event = Event(name="request.seal_invalid", at=now, actor="signoff", facts=facts)
+        stream = f"commands:{run_id}"
+        # Before the look at the stream: whoever is between the two makes this entry stale.
+        entry = await self._ledger.next_entry(stream, event)
+        # Not at the signals, which the run may have taken note of long ago: the entries stay.
+        said = json.dumps(facts, separators=(",", ":"))[1:-1].encode()
+        if any(said in one.body for one in await self._store.audit(stream)):
             return
         signal = Signal(run_id=run_id, cause=cause, kind="tampered", facts=facts, created_at=now)
         task = Task(kind="advance", subject=run_id)

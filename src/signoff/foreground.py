@@ -20,6 +20,7 @@ from signoff.errors import (
     ApprovalBlocked,
     ConfigurationError,
     KeyConflict,
+    NotFoundError,
     NotServing,
     RequestCancelledError,
     RunBlocked,
@@ -82,7 +83,16 @@ class Foreground:
         self.serving = 0
 
     async def kickoff(self, flow: Flow[object], inputs: Mapping[str, object]) -> object:
-        """Run a flow to its end or suspension, on this instance, and attempt its deliveries once."""
+        """
+        Run a flow to its end or suspension, on this instance, and attempt its deliveries once.
+
+        Raises:
+            ConfigurationError: The instance is in the middle of another run.
+        """
+        with flow.in_use():
+            return await self._kicked_off(flow, inputs)
+
+    async def _kicked_off(self, flow: Flow[object], inputs: Mapping[str, object]) -> object:
         self._warn_of_names(flow)
         new = await new_flow_run(
             self._executor.shop, flow, inputs, requester=self._requester(), claimed=True
@@ -105,14 +115,14 @@ class Foreground:
         new = await new_call_run(
             self._executor.shop, call, key=None, requester=self._requester(), owned=True
         )
-        await self._executor.store(new)
         try:
+            await self._executor.store(new)
             await self._executor.drive_new(new, code)
             await self._attempt_deliveries(new.run_id)
             return await self.to_the_end(new.run_id, code=lambda: code)
         except (anyio.get_cancelled_exc_class(), EOFError):
             # Nobody else may execute the call, so nobody needs to answer any more.
-            with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True), suppress(NotFoundError):
                 await self._flows.cancel(new.run_id)
             raise
 
@@ -128,6 +138,9 @@ class Foreground:
                 await self._bell.wait(_POLL_SECONDS, after=heard)
 
     async def _drive_again(self, run_id: str, code: Code | None) -> None:
+        if self._executor.poke(run_id):
+            # Whoever drives it here goes on with it, even if its lease has lapsed.
+            return
         ready = (await self._store.run(run_id)).record.status == "ready"
         if not ready and not await self._store.signals(run_id):
             return

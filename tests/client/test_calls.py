@@ -26,6 +26,7 @@ from signoff.errors import (
     RunCancelled,
 )
 from signoff.gates import bind_to
+from signoff.model.changes import Changes
 from signoff.model.request import Request
 from signoff.security.keyring import Keyring
 from signoff.stores import MemoryStore, SQLiteStore
@@ -195,6 +196,55 @@ async def test_a_call_that_is_not_waited_for_any_more_is_taken_back(
 
     assert PAID == []
     assert "cancelled" in str(mail.sent[-1].get_body(("plain",))).lower()
+
+
+class Interrupting(MemoryStore):
+    """A store at whose first commit of a run its caller is cancelled, at one side of it."""
+
+    def __init__(self, side: str) -> None:
+        """Say at which."""
+        super().__init__()
+        self.side = side
+        self.caller: anyio.CancelScope | None = None
+
+    async def commit(self, changes: Changes) -> None:
+        """Write, and cancel the caller."""
+        caller, at_side = self.caller, self.side if changes.runs else ""
+        if caller is not None and at_side == "before":
+            caller.cancel()
+            await anyio.lowlevel.checkpoint()
+        await super().commit(changes)
+        if caller is not None and at_side == "after":
+            self.caller = None
+            caller.cancel()
+            await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(("side", "left"), [("before", []), ("after", ["cancelled"])])
+async def test_a_call_whose_caller_is_cancelled_while_it_is_stored_is_not_left_waiting(
+    side: str, left: list[str]
+) -> None:
+    """Nobody but its caller could ever execute it."""
+    PAID.clear()
+    store = Interrupting(side)
+    async with Client(store) as client, client.serving():
+        with anyio.CancelScope() as store.caller:
+            await client.call_gate(bind_to(pay, (9,), {}), key=None)
+        store.caller = None
+        assert [run.status for run in await client.flows.list()] == left
+
+    assert PAID == []
+
+
+async def test_a_submission_that_is_cancelled_while_it_is_stored_is_nobodys_yet() -> None:
+    """Whoever serves goes on with it, as with any other."""
+    store = Interrupting("after")
+    async with Client(store) as client:
+        with anyio.CancelScope() as store.caller:
+            await client.submit(pay, 9)
+        (run,) = await client.flows.list()
+        assert run.status == "ready"
+        assert (await client.drain()).advanced == (run.run_id,)
 
 
 async def test_a_call_answered_in_another_process_runs_in_its_own(

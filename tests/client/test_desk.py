@@ -123,6 +123,20 @@ async def test_an_endless_contest_ends_in_an_error() -> None:
         assert (newest.status, len(newest.comments)) == ("pending", TRIES)
 
 
+async def test_an_endless_contest_for_a_runs_audit_trail_ends_in_an_error() -> None:
+    """Whoever cancels a run waits no longer for it than whoever answers."""
+    store = Contested()
+    async with Client(store) as client:
+        request = await asked(client)
+        store.interferes = lambda: client.flows.cancel(request.run_id, by="somebody else")
+        store.times = 10 * TRIES
+
+        with pytest.raises(StaleWriteError):
+            await client.flows.cancel(request.run_id)
+
+        assert len(await store.audit(f"commands:{request.run_id}")) == TRIES
+
+
 async def test_a_forged_request_tells_its_run_once(database: Path, state_home: Path) -> None:
     """However often it is looked at, and by however many at once."""
     async with Client(SQLiteStore(database)) as client:
@@ -146,6 +160,8 @@ async def test_a_forged_request_tells_its_run_once(database: Path, state_home: P
         assert entries[0].facts["field"] == "message"
         await client.drain()
         assert (await client.flows.get(request.run_id)).blocked_reason == "seal_invalid"
+        await look()
+        assert await client._store.audit(f"commands:{request.run_id}") == entries
 
 
 async def test_a_forged_question_without_a_run_tells_nobody(

@@ -563,6 +563,36 @@ async def test_a_kickoff_in_another_thread_runs_on_the_loop_of_the_open_client()
         assert len(await client.flows.list()) == 2
 
 
+async def test_an_instance_is_kept_to_one_run_at_a_time() -> None:
+    """Its steps would find the state of another; once the run has ended, it takes the next."""
+    began, go_on = anyio.Event(), anyio.Event()
+
+    class Orders(Flow):
+        @start()
+        async def begin(self) -> object:
+            began.set()
+            await go_on.wait()
+            return self.state["order"]
+
+    results: list[object] = []
+    async with Client() as client:
+        orders = Orders(client=client)
+
+        async def kick_off() -> None:
+            results.append(await orders.kickoff_async({"order": 1}))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(kick_off)
+            await began.wait()
+            with pytest.raises(ConfigurationError, match=r"this Orders is in the middle .*Orders"):
+                await orders.kickoff_async({"order": 2})
+            go_on.set()
+        assert await orders.kickoff_async({"order": 3}) == 3
+        assert len(await client.flows.list()) == 2
+
+    assert results == [1]
+
+
 async def test_threads_may_kick_off_at_the_same_time() -> None:
     """On one client that nobody has opened."""
     client = Client(MemoryStore())

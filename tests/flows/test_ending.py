@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -73,6 +74,24 @@ async def test_cancelling_a_suspended_run_ends_its_requests(bench: Bench) -> Non
     assert (again.status, again.updated_at) == ("cancelled", cancelled.updated_at)
     await bench.go()
     assert (await bench.now(run)).status == "cancelled"
+
+
+async def test_several_may_cancel_a_run_at_once(bench: Bench) -> None:
+    """Each of them is told how the run stands then, and each is in its audit trail."""
+    run = await bench.start(Asked)
+    stood: list[str] = []
+
+    async def cancel(by: str) -> None:
+        stood.append((await bench.client.flows.cancel(run.run_id, by=by)).status)
+
+    async with anyio.create_task_group() as group:
+        for name in ("ann", "ben", "cleo"):
+            group.start_soon(cancel, name)
+    await bench.go()
+    entries = await bench.store.audit(f"commands:{run.run_id}")
+    assert len(stood) == 3
+    assert (await bench.now(run)).status == "cancelled"
+    assert sorted(one.personal["actor"] for one in entries) == ["ann", "ben", "cleo"]
 
 
 async def test_cancelling_a_running_run_cancels_its_steps(bench: Bench) -> None:
@@ -210,6 +229,30 @@ async def test_another_worker_hears_of_a_cancellation_while_a_step_runs(bench: B
         await began.wait()
         told = await bench.client.flows.cancel(run.run_id)
         assert told.status == "running"
+    assert (await bench.now(run)).status == "cancelled"
+
+
+async def test_a_run_is_cancelled_from_another_event_loop(
+    bench: Bench, anyio_backend_name: str
+) -> None:
+    """That of a thread which uses the same client: whoever drives the run hears of it at once."""
+    began = anyio.Event()
+
+    class Slow(Flow):
+        @start()
+        async def begin(self) -> None:
+            began.set()
+            await anyio.sleep_forever()
+
+    async def cancel() -> None:
+        async with bench.client:
+            await bench.client.flows.cancel(run.run_id)
+
+    run = await bench.client.flows.start(Slow)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.client.drain)
+        await began.wait()
+        await anyio.to_thread.run_sync(partial(anyio.run, cancel, backend=anyio_backend_name))
     assert (await bench.now(run)).status == "cancelled"
 
 

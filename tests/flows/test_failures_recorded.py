@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from signoff import (
-    Flow,
-    start,
-)
+from signoff import Flow, require_approval, start
 from signoff.codec import codec
 from signoff.errors import RequestExpired, RunFailed
 from signoff.flows.failures import raised_again, recorded
 from signoff.model.run import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.flows.conftest import Bench
 
 
@@ -29,6 +28,21 @@ class Odd(Exception):  # noqa: N818 - any name will do
 
     def __str__(self) -> str:
         return "odd \ud800"
+
+
+class Textless(Exception):  # noqa: N818 - as users name them
+    """An exception whose text is made of what it does not have."""
+
+    def __str__(self) -> str:
+        return str(self.reason)  # type: ignore[attr-defined]  # the very slip that is tested
+
+
+class Choosy(Exception):  # noqa: N818 - as users name them
+    """An exception that knows only some arguments."""
+
+    def __new__(cls, name: str) -> Self:
+        known = {"a": 1}
+        return super().__new__(cls, known[name])
 
 
 class Unmakeable(Exception):  # noqa: N818 - as users name them
@@ -71,8 +85,11 @@ def test_a_failure_that_cannot_be_made_again_is_told_by_name() -> None:
     unmakeable = recorded(Unmakeable("a", "b"), codec).model_copy(
         update={"arguments": codec.to_tree([["a"], {}])}
     )
+    choosy = recorded(Choosy("a"), codec).model_copy(
+        update={"arguments": codec.to_tree([["b"], {}])}
+    )
     odd_tree = Failure(type_name="builtins:ValueError", message="text", arguments=[1, 2, 3])
-    for failure in (unloaded, unstorable, unmakeable, odd_tree):
+    for failure in (unloaded, unstorable, unmakeable, choosy, odd_tree):
         again = raised_again(failure, run_id="run_1", codec=codec)
         assert isinstance(again, RunFailed)
         assert again.type_name == failure.type_name
@@ -82,6 +99,37 @@ def test_a_failure_that_cannot_be_made_again_is_told_by_name() -> None:
 def test_a_text_that_no_store_takes_is_stored_without_what_is_wrong() -> None:
     """A lone surrogate is replaced."""
     assert recorded(Odd(1), codec).message == "odd ?"
+
+
+@require_approval(name="failures_recorded.pay")
+async def pay() -> None:
+    """Raise what has no text."""
+    raise Textless
+
+
+@pytest.mark.parametrize("step", [pay, None], ids=["body", "step"])
+async def test_an_exception_without_a_text_fails_its_run_once(
+    bench: Bench, step: Callable[[], Awaitable[None]] | None
+) -> None:
+    """To make its text raises, and is no reason to run anything again or to ask what became of it."""
+    raised: list[str] = []
+
+    class Failing(Flow):
+        @start()
+        async def begin(self) -> None:
+            if step is not None:
+                await step()
+            raised.append("in the step")
+            raise Textless
+
+    run = await bench.start(Failing)
+    if step is not None:
+        await bench.answer("pay", "approved")
+    run = await bench.now(run)
+    assert run.failure is not None
+    assert (run.status, run.failure.type_name) == ("failed", f"{__name__}:Textless")
+    assert run.failure.message == "(its text cannot be made: AttributeError)"
+    assert raised == ([] if step else ["in the step"])
 
 
 async def test_a_run_that_failed_elsewhere_raises_that_and_not_an_older_failure(

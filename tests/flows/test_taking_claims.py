@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import pytest
@@ -447,6 +449,40 @@ async def test_who_is_not_alone_in_taking_a_claim_leaves_it(
     monkeypatch.undo()
     assert await desk.executor.advance(run_id)
     assert await desk.status(run_id) == "completed"
+
+
+class Met(str):
+    """A run's id at which two threads meet each time that they look it up, if both come."""
+
+    __slots__ = ("barrier",)
+
+    barrier: threading.Barrier
+
+    @override
+    def __hash__(self) -> int:
+        with suppress(threading.BrokenBarrierError):
+            self.barrier.wait(0.1)
+        return super().__hash__()
+
+
+async def test_two_threads_may_look_for_a_run_at_once(desk: Desk, anyio_backend_name: str) -> None:
+    """Each on an event loop of its own; the run is driven, and both come back."""
+    run_id = Met(await desk.answered())
+    run_id.barrier = threading.Barrier(2)
+    driven: list[bool] = []
+
+    async def advance() -> None:
+        async with desk.client:
+            driven.append(await desk.executor.advance(run_id))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            work = partial(anyio.run, advance, backend=anyio_backend_name)
+            group.start_soon(anyio.to_thread.run_sync, work)
+
+    assert len(driven) == 2
+    assert any(driven)
+    assert await desk.status(str(run_id)) == "completed"
 
 
 async def test_news_that_come_while_a_claim_is_taken_are_heard(desk: Desk) -> None:

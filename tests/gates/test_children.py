@@ -7,10 +7,16 @@ from typing import cast
 
 import anyio
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from signoff import Flow, require_approval, start, testing
-from signoff.errors import ChildRunFailed, ConfigurationError, RunCancelled
+from signoff.errors import (
+    ChildRunFailed,
+    ConfigurationError,
+    RunCancelled,
+    StoreUnavailableError,
+)
+from signoff.model.changes import Sealed
 from signoff.model.request import Request
 from signoff.model.run import Run
 from signoff.stores import MemoryStore
@@ -176,6 +182,107 @@ async def test_inputs_that_do_not_fit_the_childs_state_are_an_error_at_the_call(
 
     assert run.status == "completed"
     assert "amount" in str(run.output)
+
+
+async def test_what_a_childs_state_raises_is_an_error_at_the_call(client: TestingClient) -> None:
+    """Whatever it is; the step is not run again for it."""
+
+    class Model(BaseModel):
+        name: str = ""
+
+        @field_validator("name")
+        @classmethod
+        def known(cls, name: str) -> str:
+            return {"ann": "Ann"}[name]
+
+    class Strict(Flow[Model], name="signoff tests: child that looks things up"):
+        @start()
+        def step(self) -> str:
+            return self.state.name
+
+    class Parent(Flow):
+        @start()
+        async def step(self) -> list[object]:
+            found: list[object] = []
+            for name in ("ann", "ben"):
+                try:
+                    found.append(await Strict().kickoff_async({"name": name}))
+                except KeyError as error:
+                    found.append(str(error))
+            return found
+
+    run = await started(client, Parent)
+
+    assert run.output == ["Ann", "'ben'"]
+
+
+async def test_a_childs_instance_is_kept_to_one_run_at_a_time(client: TestingClient) -> None:
+    """A second call beside the first one is an error, and begins nothing."""
+    caught: list[str] = []
+
+    class Plain(Flow):
+        @start()
+        async def step(self) -> object:
+            await anyio.wait_all_tasks_blocked()
+            return self.state["order"]
+
+    class Parent(Flow):
+        @start()
+        async def step(self) -> list[object]:
+            plain, found = Plain(), list[object]()
+
+            async def begin(order: int) -> None:
+                try:
+                    found.append(await plain.kickoff_async({"order": order}))
+                except ConfigurationError as error:
+                    caught.append(str(error))
+
+            async with anyio.create_task_group() as group:
+                for order in (1, 1):
+                    group.start_soon(begin, order)
+            return found
+
+    run = await started(client, Parent)
+
+    assert run.output == [1]
+    assert [text.partition(",")[0] for text in caught] == [
+        "this Plain is in the middle of another run"
+    ]
+    assert len(await client.flows.list(flow=Plain)) == 1
+
+
+class Unreadable(MemoryStore):
+    """A store that once cannot say whether a run is open."""
+
+    fails = True
+
+    async def run_by_key(self, flow_name: str, key: str) -> Sealed[Run] | None:
+        """Fail once."""
+        if self.fails:
+            self.fails = False
+            raise StoreUnavailableError("the disk is away")
+        return await super().run_by_key(flow_name, key)
+
+
+async def test_a_store_that_fails_when_a_child_begins_fails_no_step() -> None:
+    """The run goes on as it was last committed, once the store is back."""
+
+    class Parent(Flow):
+        @start()
+        async def step(self) -> object:
+            return await Plain().kickoff_async({"id": "order-17"})
+
+    class Plain(Flow):
+        @start()
+        def step(self) -> str:
+            return self.flow_id
+
+    async with testing.client(store=Unreadable()) as client:
+        run = await client.flows.start(Parent)
+        report = await client.drain()
+        assert report.errors == {run.run_id: "StoreUnavailableError: the disk is away"}
+        await client.drain()
+        assert (await client.flows.get(run.run_id)).output == "order-17"
 
 
 async def test_a_child_whose_checkpoint_was_changed_blocks_its_parent() -> None:

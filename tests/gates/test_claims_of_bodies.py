@@ -11,6 +11,7 @@ import pytest
 from signoff import Client, Flow, NotDone, require_approval, start
 from signoff.claims import Held
 from signoff.errors import StoreUnavailableError
+from signoff.gates import bind_to
 from signoff.model.changes import Acquire, Changes
 from signoff.model.request import Request
 from signoff.model.run import Run
@@ -342,3 +343,34 @@ async def test_a_drive_that_is_cancelled_lets_its_body_end_and_records_it(
     assert store.statuses == ["waiting", "started", "done"]
     await client.drain()
     assert (payment.ran, (await client.flows.get(run.run_id)).output) == ([5], "paid 5")
+
+
+async def test_a_caller_takes_no_run_from_the_worker_of_its_own_process(
+    client: Client, store: Leased
+) -> None:
+    """Not even when its lease has lapsed: the body that is just running ends, and is recorded."""
+    ran: list[int] = []
+    results: list[object] = []
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    @require_approval(idempotent=True, verify=lambda **_: NotDone())
+    async def pay(amount: int) -> str:
+        ran.append(amount)
+        begun.set()
+        await go_on.wait()
+        return f"paid {amount}"
+
+    request = await client.submit(pay, 9, key="inv-9")
+    await client.hitl.approve(request_id=request.request_id, reviewer=CFO)
+
+    async def call() -> None:
+        results.append(await client.call_gate(bind_to(pay, (9,), {}), key="inv-9"))
+
+    async with client.serving(), anyio.create_task_group() as group:
+        await begun.wait()
+        store.seconds += LEASE.total_seconds()
+        group.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+
+    assert (results, ran) == (["paid 9"], [9])

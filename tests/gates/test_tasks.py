@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from signoff import Flow, once, require_approval, start
+from signoff import Flow, human_feedback, once, require_approval, start
 from signoff.context import Suspend
 from signoff.errors import ConfigurationError
 from signoff.model.request import Request
@@ -149,6 +149,71 @@ async def test_a_cancelled_caller_does_not_cut_off_its_body(client: TestingClien
     run = await approve(client, run, "last")
 
     assert (body, run.output) == (["begun", "ended"], "paid")
+
+
+async def impatiently(call: Callable[[], Awaitable[object]]) -> None:
+    """Make a call, and cancel it at once."""
+
+    async def cancel(scope: anyio.CancelScope) -> None:
+        scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(cancel, group.cancel_scope)
+        await call()
+
+
+async def test_what_a_step_did_not_wait_for_is_withdrawn_when_it_ends(
+    client: TestingClient,
+) -> None:
+    """Nobody is left with a question whose answer nothing would come of."""
+
+    @require_approval(action="pay", assignees=[CFO])
+    async def pay() -> None: ...
+
+    class Inner(Flow):
+        @start()
+        async def step(self) -> None:
+            await pay()
+
+    class Impatient(Flow):
+        @start()
+        async def step(self) -> str:
+            await impatiently(pay)
+            await impatiently(Inner().kickoff_async)
+            return "went on"
+
+    run = await started(client, Impatient)
+    requests = await client.hitl.list_requests()
+    reasons = [one.resolution.reason for one in requests if one.resolution]
+
+    assert (run.status, run.output) == ("completed", "went on")
+    assert reasons == ["withdrawn", "run cancelled"]
+    assert {one.status for one in await client.flows.list(flow=Inner)} == {"cancelled"}
+
+
+async def test_what_a_step_did_not_wait_for_is_withdrawn_when_it_asks(
+    client: TestingClient,
+) -> None:
+    """A step under a gate has ended once somebody is asked about what it returned."""
+
+    @require_approval(action="pay")
+    async def pay() -> None: ...
+
+    class Impatient(Flow):
+        @start()
+        @human_feedback("ok?", emit=["yes", "no"])
+        async def step(self) -> str:
+            await impatiently(pay)
+            return "went on"
+
+    run = await started(client, Impatient)
+    assert [one.message for one in await pending(client)] == ["ok?"]
+    await client.hitl.respond(
+        request_id=(await pending(client))[0].request_id, outcome="yes", reviewer=CFO
+    )
+    await client.drain()
+
+    assert (await client.flows.get(run.run_id)).output == "went on"
 
 
 def swallowing_everything(call: Callable[[], object]) -> str:

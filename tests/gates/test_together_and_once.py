@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+import anyio
+
 from signoff import ApprovalRejected, Flow, once, require_approval, start, testing, together
-from signoff.errors import CodecError, ConfigurationError
+from signoff.errors import CodecError, ConfigurationError, StoreUnavailableError
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes
 from signoff.model.request import Request
@@ -50,6 +52,17 @@ class Watching(MemoryStore):
         """Write, and keep the audit entries."""
         await super().commit(changes)
         self.commits.append(list(changes.audit))
+
+
+class Forgetful(MemoryStore):
+    """A store that cannot take what `once` is to remember."""
+
+    async def commit(self, changes: Changes) -> None:
+        """Write anything else."""
+        calls = [call for one in changes.occurrences for call in one.record.calls]
+        if any(call.kind == "once" for call in calls):
+            raise StoreUnavailableError("the disk is full")
+        await super().commit(changes)
 
 
 async def test_several_calls_are_asked_in_one_commit_and_run_in_order() -> None:
@@ -255,3 +268,74 @@ async def test_what_was_remembered_need_not_be_met_again(client: TestingClient) 
     run = await answer(client, await started(client, Turns), "approve")
 
     assert run.output == "end"
+
+
+async def test_once_in_an_approved_body_is_not_suspended_with_its_step(
+    client: TestingClient,
+) -> None:
+    """The body ends, once, although another gate of its step has suspended that meanwhile."""
+    done: list[object] = []
+    go_on = anyio.Event()
+
+    @require_approval(action="pay")
+    async def pay() -> str:
+        await go_on.wait()
+        done.append(await once("number", lambda: 17))
+        return "paid"
+
+    @require_approval(action="report")
+    async def report() -> str:
+        return "reported"
+
+    class Both(Flow):
+        @start()
+        async def step(self) -> list[str]:
+            found: list[str] = []
+
+            async def first() -> None:
+                found.append(await pay())
+
+            async def second() -> None:
+                try:
+                    found.append(await report())
+                finally:
+                    go_on.set()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(first)
+                group.start_soon(second)
+            return sorted(found)
+
+    run = await started(client, Both)
+    go_on = anyio.Event()
+    paying, _ = await pending(client)
+    await client.hitl.approve(request_id=paying.request_id, reviewer=CFO)
+    await client.drain()
+    assert (done, (await client.flows.get(run.run_id)).status) == ([17], "suspended")
+    run = await answer(client, run, "approve")
+
+    assert (done, run.output) == ([17], ["paid", "reported"])
+
+
+async def test_what_once_cannot_store_in_a_body_is_an_error_in_it() -> None:
+    """The body sees it and may go on; nothing else of the process is touched."""
+    caught: list[str] = []
+    store = Forgetful()
+
+    @require_approval
+    async def pay() -> str:
+        try:
+            await once("number", lambda: 17)
+        except StoreUnavailableError as error:
+            caught.append(str(error))
+        return "paid"
+
+    class Pays(Flow):
+        @start()
+        async def step(self) -> str:
+            return await pay()
+
+    async with testing.client(store=store) as client:
+        run = await answer(client, await started(client, Pays), "approve")
+
+    assert (caught, run.output) == (["the disk is full"], "paid")

@@ -11,6 +11,7 @@ import anyio
 
 from signoff.audit.ledger import Event
 from signoff.bell import Bell
+from signoff.desk import TRIES
 from signoff.errors import (
     CodecError,
     ConfigurationError,
@@ -165,6 +166,21 @@ class Flows:
         return await self._command(run_id, "retry", by=by)
 
     async def _command(self, run_id: str, kind: SignalKind, *, by: str | None) -> Run:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                await self._tell(run_id, kind, by=by)
+            except StaleWriteError:
+                # Somebody else has told the run something, and has the place in its audit trail.
+                if tries == TRIES:
+                    raise
+            else:
+                break
+        await self._executor.advance(run_id)
+        return await self.get(run_id)
+
+    async def _tell(self, run_id: str, kind: SignalKind, *, by: str | None) -> None:
         run = (await self._store.run(run_id)).record
         now = await self._store.now()
         actor = self._requester(by) or "api:unidentified"
@@ -179,8 +195,6 @@ class Flows:
         )
         task = Task(kind="advance", subject=run_id)
         await self._ledger.commit(Changes(signals=(signal,), audit=(entry,), tasks=(task,)))
-        await self._executor.advance(run_id)
-        return await self.get(run_id)
 
     async def _as_it_stands(self, run: Run) -> Run:
         if run.status == "completed":

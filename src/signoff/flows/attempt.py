@@ -14,6 +14,7 @@ import os
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,13 +31,13 @@ from signoff.errors import (
     ApprovalRejected,
     CodecError,
     ConfigurationError,
-    RunError,
     SealInvalidError,
+    StoreError,
 )
 from signoff.flows.asking import Asking
 from signoff.flows.calls import WAITS, Answer, CallKey, Calls, Permit, Plan, Settled
 from signoff.flows.drafts import call_digest
-from signoff.flows.performing import call_with, perform, refuse_in_body, run_body
+from signoff.flows.performing import call_with, in_body, perform, refuse_in_body, run_body
 from signoff.flows.session import Blocked, Lost, Part, Session
 from signoff.model.gate import GateCall, GateSpec
 from signoff.model.run import Call
@@ -61,6 +62,10 @@ class Children(Protocol):
         """Return the stored name of a flow's class."""
         ...
 
+    def kept(self, flow: object) -> AbstractContextManager[None]:
+        """Keep a flow's instance to one run. Raises `ConfigurationError` when it has another."""
+        ...
+
     async def begin(
         self, flow: object, inputs: Mapping[str, object], *, parent: Session, step: str
     ) -> Begun:
@@ -70,6 +75,8 @@ class Children(Protocol):
         Raises:
             ValueError: An input does not fit the child's state.
             RunError: A run with the id that it is given is open.
+            StoreError: The store failed.
+            Exception: What the child's state raised.
         """
         ...
 
@@ -143,7 +150,9 @@ class Attempt(Scope):
     @override
     async def once(self, name: str, body: Callable[[], Awaitable[object]]) -> object:
         self._refuse_other_loop(f"once({name!r})")
-        self._raise_again()
+        if not in_body():
+            # An approved body goes on to its end, whatever else its step waits for.
+            self._raise_again()
         key: CallKey = ("once", name, "", 0)
         if key in self._calls.met:
             raise ConfigurationError(f"once({name!r}) is used twice in one step; give each a name")
@@ -158,8 +167,7 @@ class Attempt(Scope):
                 self._calls.met.discard(key)
                 raise
             found = Call(kind="once", name=name, digest="", status="done", result=tree)
-            plan = Plan(calls=[found])
-            await self._own(lambda: self._calls.write(plan))
+            await self._remember(Plan(calls=[found]))
         return self._calls.codec.from_tree(found.result, path=f"once({name!r})")
 
     @override
@@ -237,6 +245,14 @@ class Attempt(Scope):
             for call, answer in zip(calls, answers, strict=True)
         ]
 
+    async def _remember(self, plan: Plan) -> None:
+        if in_body():
+            # A body is never suspended: what goes wrong here is an error in it.
+            with anyio.CancelScope(shield=True):
+                await self._calls.write(plan)
+        else:
+            await self._own(lambda: self._calls.write(plan))
+
     # Child flows.
 
     async def _child(self, flow: object, inputs: Mapping[str, object]) -> Answer:
@@ -254,7 +270,8 @@ class Attempt(Scope):
         calls.met.add(key)
         try:
             if found is None:
-                return await self._begun(flow, inputs, key)
+                with self.children.kept(flow):
+                    return await self._begun(flow, inputs, key)
             if found.status == "done":
                 return Settled(calls.codec.from_tree(found.result, path=name))
             return await self._child_end(key, found.child_run_id)
@@ -267,7 +284,9 @@ class Attempt(Scope):
             begun = await self.children.begin(
                 flow, inputs, parent=self.session, step=self.occurrence_id
             )
-        except (RunError, ValueError) as refused:
+        except (SealInvalidError, StoreError):
+            raise
+        except Exception as refused:  # noqa: BLE001 - a state of the user's may raise anything
             return Settled(error=refused)
         call = Call(kind="child", name=name, digest=digest, nth=nth, child_run_id=begun.run_id)
         await self._calls.write(Plan(calls=[call], parts=[begun]))

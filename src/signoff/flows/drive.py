@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint_if_cancelled, current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from signoff.bell import soon
 from signoff.context import Suspend, within
 from signoff.errors import (
     ApprovalCancelled,
@@ -103,6 +105,7 @@ class Drive:
     results: dict[str, HumanFeedbackResult] = field(default_factory=dict[str, HumanFeedbackResult])
     _lenient: set[str] = field(default_factory=set[str])
     _fatal: Exception | None = None
+    _event_loop: object = field(default_factory=lambda: current_token().native_token)
     _told: Told = field(init=False)
     _recorder: Recorder = field(init=False)
     _send: MemoryObjectSendStream[tuple[str, StepEnd] | None] = field(init=False)
@@ -118,8 +121,16 @@ class Drive:
         )
 
     def poke(self) -> None:
-        """Say that the run may have been told something. Call it on the loop that drives."""
-        self._send.send_nowait(None)
+        """Say that the run may have been told something. Call it on any event loop."""
+        if current_token().native_token is self._event_loop:
+            self._send.send_nowait(None)
+        else:
+            with suppress(RuntimeError):  # of a loop that has ended, and the drive with it
+                soon(self._event_loop, self._poked_from_elsewhere)
+
+    def _poked_from_elsewhere(self) -> None:
+        with suppress(anyio.ClosedResourceError):  # of a drive that has ended meanwhile
+            self._send.send_nowait(None)
 
     async def run(self) -> None:
         """

@@ -143,6 +143,7 @@ async def finishing(
         }
     )
     update = await _superseding(session, follows.superseded - {one.occurrence_id})
+    await withdraw_left(session, one, update)
     update.occurrences += [ended, *made]
     update.run |= {
         "parts": {step: dict(parts) for step, parts in follows.marking.parts.items()},
@@ -153,6 +154,17 @@ async def finishing(
     if ending.state is not None:
         update.run["state"] = ending.state
     return update
+
+
+async def withdraw_left(session: Session, one: Occurrence, update: Update) -> None:
+    """
+    Add to `update` the end of what a step has asked or begun, and did not wait for.
+
+    It has cancelled its own calls and gone on, so nothing would come of an answer.
+    """
+    left = [call for call in one.calls if call.status == "waiting"]
+    if left:
+        await _withdraw_all(session, left, update, reason="withdrawn")
 
 
 async def renewing(session: Session) -> Update:
@@ -206,9 +218,21 @@ async def _withdraw(
     session: Session, one: Occurrence, update: Update, *, reason: CancelReason
 ) -> None:
     """Add to `update` the end of everything that an occurrence waits for."""
+    await _withdraw_all(session, one.calls, update, requests=[one.request_id], reason=reason)
+
+
+async def _withdraw_all(
+    session: Session,
+    calls: Sequence[Call],
+    update: Update,
+    *,
+    requests: Sequence[str] = (),
+    reason: CancelReason,
+) -> None:
+    """Add to `update` the end of what calls wait for, and of further requests."""
     desk, now = session.shop.desk, await session.now()
-    requests = [one.request_id]
-    for call in one.calls:
+    requests = list(requests)
+    for call in calls:
         requests += [call.request_id, call.doubt_request_id]
         if call.child_run_id and call.status == "waiting":
             update.signals.append(

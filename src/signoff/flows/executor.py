@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import Final, cast
 
@@ -64,12 +65,19 @@ class Executor(Children):
         self.shop = shop
         self._drives: dict[str, Drive] = {}
         self._looked_for: dict[str, bool] = {}
+        self._lock = threading.Lock()
         self._begun: OrderedDict[str, NewRun] = OrderedDict()
         self._failures: OrderedDict[str, tuple[Exception, ...]] = OrderedDict()
 
     async def store(self, new: NewRun) -> None:
         """Commit a new run. Raises `StaleWriteError` when its key is taken."""
-        await self.shop.ledger.commit(new.added_to(Changes()))
+        try:
+            await self.shop.ledger.commit(new.added_to(Changes()))
+        except anyio.get_cancelled_exc_class():
+            if new.acquire is not None:
+                # It may have been stored, with a claim that nobody keeps.
+                await self._abandon(self.shop.keeper.about_to_have(new.acquire), perhaps=True)
+            raise
         if new.acquire is None:
             self._begun[new.run_id] = new
             while len(self._begun) > BEGUN:
@@ -89,25 +97,33 @@ class Executor(Children):
             NotFoundError: There is no such run.
             StoreError: The store failed; the run is as it was last committed.
         """
-        driving = self._drives.get(run_id)
-        if driving is not None:
-            driving.poke()
+        if self.poke(run_id):
             return False
-        if run_id in self._looked_for:
+        with self._lock:
+            if run_id in self._looked_for:
+                self._looked_for[run_id] = True
+                return False
             self._looked_for[run_id] = True
-            return False
         try:
             taken = await self._taken(run_id)
             if taken is not None:
                 await self._drive_session(taken)
         finally:
-            del self._looked_for[run_id]
+            with self._lock:
+                del self._looked_for[run_id]
         return taken is not None
+
+    def poke(self, run_id: str) -> bool:
+        """Have whoever drives a run here look at its signals, and say whether somebody does."""
+        driving = self._drives.get(run_id)
+        if driving is None:
+            return False
+        driving.poke()
+        return True
 
     async def _taken(self, run_id: str) -> Session | None:
         """Take a run's claim; try again each time that somebody comes to say that there is news."""
         taken: Session | None = None
-        self._looked_for[run_id] = True
         while taken is None and self._looked_for[run_id]:
             self._looked_for[run_id] = False
             with self.shop.keeper.alone_with(run_id) as alone:
@@ -272,6 +288,11 @@ class Executor(Children):
     def name_of(self, flow: object) -> str:
         """Return the stored name of a flow's class."""
         return stored_name(cast("type[Flow[object]]", type(flow)))
+
+    @override
+    def kept(self, flow: object) -> AbstractContextManager[None]:
+        """Keep a flow's instance to one run. Raises `ConfigurationError` when it has another."""
+        return cast("Flow[object]", flow).in_use()
 
     @override
     async def begin(

@@ -21,9 +21,17 @@ def recorded(error: BaseException, codec: Codec) -> Failure:
         tree = None
     return Failure(
         type_name=default_name(type(error)),
-        message=str(error).encode(errors="replace").decode(),
+        message=_text(error).encode(errors="replace").decode(),
         arguments=tree,
     )
+
+
+def _text(error: BaseException) -> str:
+    """Return an exception's text; it is the user's code that makes it, and may raise itself."""
+    try:
+        return str(error)
+    except Exception as raised:  # noqa: BLE001 - whatever it raises, the exception is recorded
+        return f"(its text cannot be made: {type(raised).__name__})"
 
 
 def raised_again(failure: Failure, *, run_id: str, codec: Codec) -> Exception:
@@ -46,7 +54,7 @@ def raised_again(failure: Failure, *, run_id: str, codec: Codec) -> Exception:
             error = kind.__new__(kind, *arguments)
             error.args = tuple(arguments)
             error.__dict__.update(attributes)
-        except (CodecError, TypeError, ValueError):
+        except Exception:  # noqa: BLE001, S110 - a type of the user's may raise anything
             pass
         else:
             return error

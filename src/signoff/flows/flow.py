@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final, Generic, Literal, TypeAlias, cast, get_args, get_origin
 from weakref import WeakKeyDictionary
@@ -33,6 +35,9 @@ from signoff.rules.slips import meant
 StateT_co = TypeVar("StateT_co", default=dict[str, object], covariant=True)
 
 _log = logging.getLogger("signoff.flows")
+
+_beginning_use: Final = threading.Lock()
+"""Held for a moment by whoever begins to use an instance."""
 
 MAX_METHOD_CALLS = 100
 
@@ -66,7 +71,8 @@ class Flow(Generic[StateT_co]):
     Write steps as methods under `@start()`, `@listen(...)` and `@router(...)`. With
     `class F(Flow[Model])` the state is that pydantic model, otherwise a dict.
 
-    An instance may be kicked off again and again; each kickoff is a new run.
+    An instance may be kicked off again and again; each kickoff is a new run. It shows the state
+    of one run at a time, so runs side by side take an instance for each.
 
     Attributes:
         initial_state: The state that a run begins with: a model class or instance, or a dict.
@@ -81,6 +87,8 @@ class Flow(Generic[StateT_co]):
     __signoff_name__: ClassVar[str] = ""
     __signoff_policy__: ClassVar[Policy] = Policy()
     __signoff_shape__: ClassVar[Shape | None] = None
+
+    _is_in_use = False
 
     @override
     def __init_subclass__(
@@ -198,7 +206,7 @@ class Flow(Generic[StateT_co]):
         Raises:
             ValueError: An input does not fit the state; the message names the field.
             ConfigurationError: Called on the thread of an open client's own loop; use
-                `kickoff_async` there.
+                `kickoff_async` there. Or this instance is in the middle of another run.
             Exception: What failed the run.
         """
         scope = current_scope.get()
@@ -218,6 +226,7 @@ class Flow(Generic[StateT_co]):
 
         Raises:
             ValueError: An input does not fit the state; the message names the field.
+            ConfigurationError: This instance is in the middle of another run.
             ChildRunFailed: Inside a step, when the child run failed.
             Exception: What failed the run.
         """
@@ -227,6 +236,27 @@ class Flow(Generic[StateT_co]):
         return await self._host().kickoff(self, inputs)
 
     akickoff = kickoff_async
+
+    @contextmanager
+    def in_use(self) -> Generator[None]:
+        """
+        Keep the instance to one run, so that no step finds the state of another; for the executor.
+
+        Raises:
+            ConfigurationError: It is in the middle of another run.
+        """
+        with _beginning_use:
+            if self._is_in_use:
+                name = type(self).__name__
+                raise ConfigurationError(
+                    f"this {name} is in the middle of another run, whose state it shows; make an"
+                    f" instance for each run: {name}()"
+                )
+            self._is_in_use = True
+        try:
+            yield
+        finally:
+            self._is_in_use = False
 
     def fresh_frame(self, model: type[BaseModel] | None) -> StateBox:
         """Forget the last run and return the box for the state of a new one; for the executor."""

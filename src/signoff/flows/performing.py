@@ -30,9 +30,14 @@ Body = Callable[[GateSpec, Mapping[str, object]], Awaitable[object]]
 """Runs a function with arguments by name: here, in a thread, or in the thread that waits for it."""
 
 
+def in_body() -> bool:
+    """Return whether an approved body is what is calling."""
+    return _inside_body.get()
+
+
 def refuse_in_body() -> None:
     """Raise `ConfigurationError` when an approved body is what is calling."""
-    if _inside_body.get():
+    if in_body():
         raise ConfigurationError(
             "a gated call inside an approved body: the body runs once and cannot wait;"
             " make that call in the step"

@@ -21,6 +21,7 @@ from signoff.flows.endings import (
     finishing,
     marks,
     renewing,
+    withdraw_left,
 )
 from signoff.flows.failures import recorded
 from signoff.flows.session import Session
@@ -84,7 +85,9 @@ class Recorder:
         """Record that a step has returned and that a human is asked about what it returned."""
 
         async def build() -> Update:
-            update = asking(self.session, self.session.journal[occurrence_id], draft)
+            one = self.session.journal[occurrence_id]
+            update = asking(self.session, one, draft)
+            await withdraw_left(self.session, one, update)
             update.run["state"] = state
             return update
 
