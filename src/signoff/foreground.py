@@ -280,7 +280,7 @@ class Foreground:
             return
         raise NotServing(
             "nobody would ever see this request or its answer: no process serves this store."
-            " Use `async with client.serving():` here or in a worker"
+            " Open `client.serving()` here, or start a worker"
         )
 
     async def is_served(self) -> bool:
@@ -291,7 +291,7 @@ class Foreground:
         if self._store.durable and not await self.is_served():
             warnings.warn(
                 f"{run.run_id} is suspended and nobody serves its store, so no reply is read and"
-                " it will not go on: use `async with client.serving():`, or `client.drain()`",
+                " it will not go on: open `client.serving()`, or call `client.drain()`",
                 stacklevel=2,
             )
 
