@@ -161,7 +161,7 @@ SURROGATE = "has a lone surrogate, which is no character"
             "state",
             (
                 f"is a {Unregistered.__module__}.Unregistered, which is not registered; name it in"
-                " the annotation of the step, gate or state, or register it with the codec"
+                " the annotation of the step, gate or state, or call signoff.codec.codec.register"
             ),
         ),
         (

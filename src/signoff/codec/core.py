@@ -466,7 +466,7 @@ def _refusal(cls: type[object]) -> Fault:
         return Fault(f"is a {name_of(cls)}, which cannot be stored; pass its data instead")
     return Fault(
         f"is a {name_of(cls)}, which is not registered; name it in the annotation of the step,"
-        " gate or state, or register it with the codec"
+        " gate or state, or call signoff.codec.codec.register"
     )
 
 
