@@ -169,7 +169,7 @@ SURROGATE = "has a lone surrogate, which is no character"
             "state[0]",
             "is a collections.deque, which cannot be stored; pass its data instead",
         ),
-        (object(), "state", "is a object, which cannot be stored; pass its data instead"),
+        (object(), "state", "is an object, which cannot be stored; pass its data instead"),
         (1j, "state", "is a complex, which cannot be stored; pass its data instead"),
         (
             Colour(7),
