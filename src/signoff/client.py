@@ -21,7 +21,7 @@ from signoff.context import Host, fill_default_host
 from signoff.errors import ApprovalRejected, ConfigurationError, SignoffError
 from signoff.gates import bind_to, refuse_bad_policy, refuse_unstorable
 from signoff.model.policy import Policy
-from signoff.rules.slips import refuse_bare_numbers
+from signoff.rules.slips import names_in, refuse_bare_numbers
 from signoff.threads import in_event_loop
 
 if TYPE_CHECKING:
@@ -87,12 +87,13 @@ class Client(Host):
 
         Raises:
             ConfigurationError: Two notifiers have one name, the policy is misspelt or of critical
-                risk, or something is given in place of a store, a list or a `timedelta`.
+                risk, or something is given in place of a store, a notifier, an inbox, a list or a
+                `timedelta`.
         """
         from signoff.stores.memory import MemoryStore  # noqa: PLC0415 - adapters load when used
 
         refuse_bare_numbers(lease=lease)
-        _refuse_wrong_parts(store, notifiers)
+        _refuse_wrong_parts(store, notifiers, inbox)
         self._store = store if store is not None else MemoryStore()
         if clock is not None:
             self._store.use_clock(clock)
@@ -106,7 +107,7 @@ class Client(Host):
         self._reviewer = reviewer
         self._keyring = keyring
         self._engine = engine
-        self._modules = tuple(modules)
+        self._modules = names_in("modules", modules)
         self._on_event = on_event
         self._lease = lease
         self._asker: Asker | None = None
@@ -432,17 +433,39 @@ def default_client() -> Client:
     return client
 
 
-def _refuse_wrong_parts(store: object, notifiers: object) -> None:
+def _refuse_wrong_parts(store: object, notifiers: object, inbox: object) -> None:
     if isinstance(store, (str, Path)):
-        raise ConfigurationError(
-            f"store={str(store)!r} is a path; write store=SQLiteStore({str(store)!r})"
-        )
+        raise ConfigurationError(_about_place(str(store)))
     if isinstance(store, type):
         raise ConfigurationError(f"store={store.__name__} is a class; write {store.__name__}(...)")
     if hasattr(notifiers, "send"):
         raise ConfigurationError(
             f"notifiers={type(notifiers).__name__}(...) is one notifier; write notifiers=[...]"
         )
+    given = (notifiers,) if isinstance(notifiers, str) else cast("Sequence[object]", notifiers)
+    for one in given:
+        # A scripted reviewer says itself, when it is asked for its name, where it belongs.
+        if isinstance(one, type) or not (hasattr(one, "name") and hasattr(one, "send")):
+            raise ConfigurationError(f"notifiers=[{_kind(one)}] sends nothing; it is no notifier")
+    if inbox is not None and (isinstance(inbox, type) or not hasattr(inbox, "fetch")):
+        raise ConfigurationError(f"inbox={_kind(inbox)} reads nothing; it is no inbox")
+
+
+def _kind(given: object) -> str:
+    if isinstance(given, type):
+        return f"{given.__name__} without its parentheses"
+    return repr(given) if isinstance(given, str) else f"{type(given).__name__}(...)"
+
+
+def _about_place(place: str) -> str:
+    """Return what to write instead of a place as a store."""
+    if place.startswith(("postgresql://", "postgres://")):
+        return (
+            "store= is an address; write store=PostgresStore(...), from signoff.stores.postgres,"
+            " with it"
+        )
+    path = place.removeprefix("sqlite:///")
+    return f"store={place!r} is a path; write store=SQLiteStore({path!r})"
 
 
 def _plain(errors: BaseExceptionGroup[BaseException]) -> BaseException:

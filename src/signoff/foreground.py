@@ -106,7 +106,7 @@ class Foreground:
         run = (await self._store.run(new.run_id)).record
         if run.status != "suspended":
             return await self.result_of(run)
-        await self._warn_if_unserved(run)
+        await self._warn_if_unserved(run.flow_name)
         return Suspended(run.run_id, tuple(await self._pending(run.run_id)))
 
     async def own_call(self, call: GateCall) -> object:
@@ -293,18 +293,19 @@ class Foreground:
             return
         raise NotServing(
             "nobody would ever see this request or its answer: no process serves this store."
-            " Use `async with client.serving():` here or in a worker"
+            " Open `client.serving()` here, or start a worker"
         )
 
     async def is_served(self) -> bool:
         """Return whether this process or another one serves the store."""
         return self.serving > 0 or bool(await self._store.live_claims("serving:"))
 
-    async def _warn_if_unserved(self, run: Run) -> None:
+    async def _warn_if_unserved(self, flow_name: str) -> None:
         if self._store.durable and not await self.is_served():
+            # Of the flow, not of the run: Python shows each text once, and keeps it.
             warnings.warn(
-                f"{run.run_id} is suspended and nobody serves its store, so no reply is read and"
-                " it will not go on: use `async with client.serving():`, or `client.drain()`",
+                f"a run of {flow_name} is suspended and nobody serves its store, so no reply is"
+                " read and it will not go on: open `client.serving()`, or call `client.drain()`",
                 stacklevel=2,
             )
 

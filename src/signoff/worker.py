@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -53,10 +54,11 @@ class DrainReport:
     Attributes:
         passes: How many passes it made, the last of which did nothing.
         advanced: The runs that were driven, with repetitions.
-        sent: The deliveries that an attempt was made at.
+        sent: The deliveries that an attempt was made at; `errors` says where one failed.
         expired: The requests whose time was up.
         received: How many incoming messages were looked at.
-        errors: What went wrong, by what it went wrong with.
+        errors: What went wrong, by what it went wrong with: a run's or request's id, or the name
+            of a notifier or the inbox. A run whose step raised is `failed`, and is not among them.
     """
 
     passes: int = 0
@@ -139,13 +141,19 @@ class Worker:
             DrainLimit: There was still work after `MAX_PASSES` passes.
             StoreError: The store cannot say what is to be done.
         """
-        report = DrainReport()
+        report, failures = DrainReport(), self._outbox.failures.copy()
         while report.passes < MAX_PASSES:
             before = report
             report = await self._pass(report)
             if _work(report) == _work(before):
-                return report
+                return replace(report, errors=self._unsent(failures) | report.errors)
         raise DrainLimit(report.passes)
+
+    def _unsent(self, before: Counter[str]) -> dict[str, str]:
+        """Return by notifier why messages have failed since there were as many failures as `before`."""
+        return {
+            name: self._outbox.health[name].last_error for name in self._outbox.failures - before
+        }
 
     async def _pass(self, report: DrainReport) -> DrainReport:
         done: list[Task] = []

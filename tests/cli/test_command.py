@@ -43,6 +43,10 @@ def make():
     return Client(SQLiteStore("shop.db"))
 
 
+async def make_later():
+    return make()
+
+
 def fail():
     raise ValueError("no settings")
 
@@ -63,6 +67,7 @@ MISTAKES = {
     "shop:parts.absent": "shop.parts has no attribute 'absent'",
     "shop:number": "shop:number is 7, and a worker needs a signoff.Client",
     "shop:Halt": "shop:Halt is <.*Halt object.*>, and a worker needs a signoff.Client",
+    "shop:make_later": "shop:make_later is a coroutine function, and a worker needs a .* without async",
     "shop:fail": "calling shop:fail failed: ValueError: no settings",
     "broken:client": "importing broken failed: NameError: name 'undefined' is not defined",
     "needy:client": "importing needy failed: ModuleNotFoundError: No module named 'absent'",

@@ -92,6 +92,18 @@ def test_what_cannot_be_moved_is_said_and_nothing_is_printed(
     assert printed.out == ""
 
 
+def test_an_address_of_something_else_is_not_taken_for_a_path(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The exit is 2, and the message says what can be named."""
+    assert main(["move", "old.db", "mysql://127.0.0.1:1/x"]) == 2
+
+    said = capsys.readouterr().err
+    assert (
+        "nothing is known of mysql://; write the path of an SQLite file, or postgresql://" in said
+    )
+
+
 def test_a_server_needs_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

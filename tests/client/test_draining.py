@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import override
 
 from signoff import Client, Flow, human_feedback, listen, require_approval, start
-from signoff.errors import DrainLimit, InboxError, StoreUnavailableError
+from signoff.errors import DrainLimit, InboxError, NotifyError, StoreUnavailableError
 from signoff.flows.loading import SUSPECT_DEATHS
 from signoff.model.changes import Changes, Renew
 from signoff.ports import Batch
@@ -92,6 +92,19 @@ async def test_nothing_to_do_is_one_pass() -> None:
     assert report.passes == 1
     assert (report.advanced, report.sent, report.expired, report.received) == ((), (), (), 0)
     assert report.errors == {}
+
+
+async def test_a_report_names_the_notifier_that_could_not_send() -> None:
+    """Once: the next drain, which sends nothing because it is too soon, has no error."""
+    mail = MemoryMail()
+    mail.error = NotifyError("the server is away", permanent=False)
+    async with Client(notifiers=[mail]) as client:
+        await client.hitl.request("Shall we?", payload=1, assignees=[BRAND])
+        failed, quiet = await client.drain(), await client.drain()
+
+    assert len(failed.sent) == 1
+    assert failed.errors == {mail.name: "the server is away"}
+    assert (quiet.sent, quiet.errors) == ((), {})
 
 
 async def test_a_report_says_what_was_done() -> None:

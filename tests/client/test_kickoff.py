@@ -418,6 +418,20 @@ async def test_a_suspension_in_a_durable_store_that_nobody_serves_warns(
                     await Review(client=client).kickoff_async()
 
 
+async def test_the_warning_has_one_text_for_all_runs_of_a_flow(
+    state_home: Path, database: Path
+) -> None:
+    """Python shows each text once for each place, and keeps it as long as the process lives."""
+    async with Client(SQLiteStore(database)) as client:
+        texts: set[str] = set()
+        for _ in range(2):
+            with pytest.warns(UserWarning, match="nobody serves") as told:
+                await Review(client=client).kickoff_async()
+            texts |= {str(one.message) for one in told}
+
+    assert len(texts) == 1
+
+
 async def _until_served(client: Client) -> None:
     while not await client._store.live_claims("serving:"):
         await anyio.lowlevel.checkpoint()

@@ -130,6 +130,18 @@ async def test_a_late_answer_is_refused_and_shown() -> None:
         assert [type(error) for error in client.refused] == [RequestExpiredError]
 
 
+async def test_an_answer_that_was_refused_is_named_where_its_request_expires() -> None:
+    """A slip in an edit would look like silence otherwise."""
+    slip = CFO.edits({"amuont": Decimal(5)})
+    async with testing.client(reviewers=[slip]) as client:
+        with pytest.raises(ApprovalExpired) as caught:
+            await client.run(pay, "acme", Decimal(9))
+
+        [note] = caught.value.__notes__
+        assert note.startswith("In client.refused: InvalidEditError: ")
+        assert "amuont" in note
+
+
 async def test_a_second_answer_is_refused_and_shown() -> None:
     """The first one stands."""
     twice = CFO.approves().rejects(after=timedelta(hours=1))

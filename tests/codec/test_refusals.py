@@ -161,7 +161,7 @@ SURROGATE = "has a lone surrogate, which is no character"
             "state",
             (
                 f"is a {Unregistered.__module__}.Unregistered, which is not registered; name it in"
-                " the annotation of the step, gate or state, or register it with the codec"
+                " the annotation of the step, gate or state, or call signoff.codec.codec.register"
             ),
         ),
         (
@@ -169,7 +169,7 @@ SURROGATE = "has a lone surrogate, which is no character"
             "state[0]",
             "is a collections.deque, which cannot be stored; pass its data instead",
         ),
-        (object(), "state", "is a object, which cannot be stored; pass its data instead"),
+        (object(), "state", "is an object, which cannot be stored; pass its data instead"),
         (1j, "state", "is a complex, which cannot be stored; pass its data instead"),
         (
             Colour(7),

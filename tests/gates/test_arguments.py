@@ -223,7 +223,7 @@ async def test_a_result_that_cannot_be_stored_or_breaks_its_annotation_is_a_fail
 
     assert runs == ["object", "str"]
     assert run.output == [
-        "is a object, which cannot be stored; pass its data instead",
+        "is an object, which cannot be stored; pass its data instead",
         "expected int, found str",
     ]
 

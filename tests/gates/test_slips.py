@@ -33,6 +33,7 @@ from signoff.stores import MemoryStore, SQLiteStore
 from signoff.testing import ManualClock, Reviewer
 
 ANN = Reviewer("ann@acme.example")
+MAILBOX = IMAPInbox("imap.acme.example", username="a", password="kept elsewhere")
 
 _Decorator = Callable[..., Callable[[object], object]]
 
@@ -81,7 +82,7 @@ def gate(**options: object) -> object:
 @pytest.mark.parametrize(
     ("slip", "message"),
     [
-        (lambda: gate(sla=30), "sla=30 has no unit; write sla=timedelta(minutes=30), say"),
+        (lambda: gate(sla=30), "sla=30 has no unit; write sla=timedelta(seconds=30), or"),
         (lambda: gate(valid_for=1.5), "valid_for=1.5 has no unit"),
         (lambda: gate(risk="hi"), "risk='hi': use one of 'low', 'medium', 'high', 'critical'"),
         (lambda: gate(on_reject="retrun"), "on_reject='retrun': use one of 'raise', 'return'"),
@@ -104,6 +105,14 @@ def gate(**options: object) -> object:
         (lambda: _client(lease=30), "lease=30 has no unit"),
         (lambda: _client("my.db"), "store='my.db' is a path; write store=SQLiteStore('my.db')"),
         (lambda: _client(Path("my.db")), "store='my.db' is a path"),
+        (lambda: _client("sqlite:///my.db"), "is a path; write store=SQLiteStore('my.db')"),
+        (lambda: _client("postgresql://me:secret@db/work"), "store= is an address; write store=P"),
+        (lambda: _client(modules="shop.flows"), "is one text; write modules=['shop.flows']"),
+        (lambda: _client(notifiers="email"), "notifiers=['email'] sends nothing"),
+        (lambda: _client(notifiers=[ConsoleNotifier]), "ConsoleNotifier without its parenth"),
+        (lambda: _client(notifiers=[MAILBOX]), "notifiers=[IMAPInbox(...)] sends nothing"),
+        (lambda: _client(inbox=ConsoleNotifier()), "inbox=ConsoleNotifier(...) reads nothing"),
+        (lambda: _client(inbox=IMAPInbox), "inbox=IMAPInbox without its parentheses reads"),
         (lambda: _client(MemoryStore), "store=MemoryStore is a class; write MemoryStore(...)"),
         (lambda: _client(notifiers=ConsoleNotifier()), "is one notifier; write notifiers=[...]"),
         (lambda: _testing_client(reviewers=ANN), "write reviewers=[Reviewer("),

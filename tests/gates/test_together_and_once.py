@@ -246,7 +246,7 @@ async def test_a_name_is_used_once_but_for_another_try(client: TestingClient) ->
 
     assert run.output == [3]
     assert caught[0] == "busy"
-    assert caught[1].startswith("once('flaky'): is a object, which cannot be stored")
+    assert caught[1].startswith("once('flaky'): is an object, which cannot be stored")
     assert caught[2] == "once('flaky') is used twice in one step; give each a name"
 
 

@@ -225,8 +225,8 @@ def test_no_reply_address_is_longer_than_allowed(length: int) -> None:
 @pytest.mark.parametrize(
     ("base", "separator", "message"),
     [
-        ("nonsense", "+", "'nonsense' is no mail address: not a plain mail address"),
-        ("", "+", "'' is no mail address"),
+        ("nonsense", "+", "reply_to='nonsense' is no mail address; give `name@domain`"),
+        ("", "+", "reply_to='' is no mail address"),
         ("@", "+", "'' is no domain: not a domain name"),
         ("@ex ample", "+", "'ex ample' is no domain"),
         ("a@b.example", "", "'' cannot part a mailbox's name and a token; use one of + - = _"),

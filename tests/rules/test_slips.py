@@ -26,7 +26,11 @@ WORDS = ("pending", "approved")
     [
         (
             lambda: refuse_bare_numbers(sla=None, lease=30),
-            "lease=30 has no unit; write lease=timedelta(minutes=30), say",
+            "lease=30 has no unit; write lease=timedelta(seconds=30), or minutes=, hours=, days=",
+        ),
+        (
+            lambda: refuse_bare_numbers(sla="1 h"),
+            "sla='1 h' has no unit; write sla=timedelta(seconds=30), or minutes=, hours=, days=",
         ),
         (
             lambda: refuse_other_word("status", "open", WORDS),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
@@ -327,6 +328,17 @@ def test_a_client_that_is_not_open_says_so() -> None:
             pass
         with client:
             client.drain()
+
+
+def test_a_client_that_is_opened_like_the_other_one_says_how() -> None:
+    """Both are called `Client`."""
+
+    async def main() -> None:
+        async with cast("AsyncClient", Client()):
+            pass
+
+    with pytest.raises(ConfigurationError, match="opened with `with client:`"):
+        anyio.run(main)
 
 
 def test_a_client_may_be_entered_again_and_closes_with_the_last() -> None:

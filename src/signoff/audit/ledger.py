@@ -16,9 +16,11 @@ from datetime import datetime
 from typing import Final
 
 from signoff.bell import Bell
+from signoff.errors import ApprovalCancelled, ApprovalExpired, ApprovalRejected, RequestExpired
 from signoff.model.audit import AuditEntry
 from signoff.model.changes import Changes
 from signoff.model.request import AuditHead
+from signoff.model.run import Run
 from signoff.model.values import Tree
 from signoff.ports import Store
 from signoff.rules.chain import entry_hash, genesis
@@ -29,6 +31,12 @@ _log = logging.getLogger("signoff.audit")
 
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 """As `json.dumps` does it, which makes a new encoder each time."""
+
+_ANSWERS: Final = frozenset(
+    f"{one.__module__}:{one.__qualname__}"
+    for one in (ApprovalCancelled, ApprovalExpired, ApprovalRejected, RequestExpired)
+)
+"""What a run fails with where nothing is broken: people refused, or did not answer."""
 
 OnEvent = Callable[[AuditEntry], None]
 
@@ -119,12 +127,16 @@ class Ledger:
         """
         Commit `changes`, then wake who waits and tell the listener of each entry in them.
 
+        The log hears of each run that has failed or is blocked by them, for nobody else might be
+        told: a worker does other people's runs. It hears no words of theirs, only what to look up.
+
         Raises:
             StaleWriteError: As `Store.commit` does; nothing was written and nobody was told.
             StoreUnavailableError: Likewise.
         """
         await self.store.commit(changes)
         self._bell.ring()
+        _log_ends(changes)
         if self._on_event is None:
             return
         for entry in changes.audit:
@@ -132,3 +144,31 @@ class Ledger:
                 self._on_event(entry)
             except Exception:  # noqa: BLE001 - a listener's failure must not undo a commit
                 _log.exception("on_event failed for %s %s", entry.stream, entry.seq)
+
+
+def _log_ends(changes: Changes) -> None:
+    told = {entry.stream for entry in changes.audit}
+    for run in (sealed.record for sealed in changes.runs):
+        # A call without arguments of its own in the store has a caller in this process, who is told.
+        if f"run:{run.run_id}" in told and (run.kind == "flow" or run.state):
+            _log_end(run)
+
+
+def _log_end(run: Run) -> None:
+    if run.status == "failed" and run.failure is not None:
+        what = run.failure.type_name
+        _log.log(
+            logging.INFO if what in _ANSWERS else logging.WARNING,
+            "%s of %s failed with %s: `flows.get` has it in `failure`, `flows.retry` tries again",
+            run.run_id,
+            run.flow_name,
+            what.rpartition(":")[2],
+        )
+    elif run.status == "blocked":
+        _log.warning(
+            "%s of %s is blocked, %s: `health` says in `blocked` what exactly, and `flows.retry`"
+            " goes on once that is mended",
+            run.run_id,
+            run.flow_name,
+            run.blocked_reason,
+        )

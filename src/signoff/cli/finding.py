@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
 from pathlib import Path
@@ -31,6 +32,11 @@ def find_client(name: str) -> Client:
             f"{name!r} names no client; write module:attribute, such as shop.work:client"
         )
     found = _attribute(_imported(module_name), path, module_name)
+    if inspect.iscoroutinefunction(found):
+        raise UsageError(
+            f"{name} is a coroutine function, and a worker needs a signoff.Client, or a function"
+            " without async that takes no arguments and returns one"
+        )
     if callable(found) and not isinstance(found, Client):
         found = _called(found, name)
     if not isinstance(found, Client):

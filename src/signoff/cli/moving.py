@@ -70,6 +70,12 @@ def _store(address: str, schema: str) -> Movable:
     if not address.startswith(("postgresql://", "postgres://")):
         from signoff.stores.sqlite import SQLiteStore  # noqa: PLC0415 - loaded when it is named
 
+        if "://" in address:
+            scheme = address.partition("://")[0]
+            raise UsageError(
+                f"nothing is known of {scheme}://; write the path of an SQLite file, or"
+                " postgresql://user@host:5432/database"
+            )
         return SQLiteStore(address)
     try:
         from signoff.stores.postgres import PostgresStore  # noqa: PLC0415 - as above

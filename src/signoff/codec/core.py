@@ -463,11 +463,15 @@ def _refusal(cls: type[object]) -> Fault:
     if issubclass(cls, CoroutineType):
         return Fault("is a coroutine, which cannot be stored; await it, and pass its result")
     if form_type(cls) is None:
-        return Fault(f"is a {name_of(cls)}, which cannot be stored; pass its data instead")
+        return Fault(f"is {_a(name_of(cls))}, which cannot be stored; pass its data instead")
     return Fault(
-        f"is a {name_of(cls)}, which is not registered; name it in the annotation of the step,"
-        " gate or state, or register it with the codec"
+        f"is {_a(name_of(cls))}, which is not registered; name it in the annotation of the step,"
+        " gate or state, or call signoff.codec.codec.register"
     )
+
+
+def _a(name: str) -> str:
+    return f"an {name}" if name[0].lower() in "aeio" else f"a {name}"
 
 
 def _located(fault: Fault, path: str) -> CodecError:

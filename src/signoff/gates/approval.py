@@ -110,9 +110,9 @@ def require_approval(
 
     Raises:
         TypeError: There is no such option.
-        ConfigurationError: An option names no parameter, or is of another type than it says, the risk is critical (that needs a
-            quorum), the name is taken, `verify` takes other arguments, or `fn` is a generator or
-            already gated.
+        ConfigurationError: An option names no parameter, or is of another type than it says, the
+            risk is critical (that needs a quorum), the name is taken, `verify` takes other
+            arguments, or `fn` is a generator or already gated.
         ValueError: A duration is not positive.
     """
     refuse_other_word("on_reject", on_reject, get_args(OnReject))

@@ -281,7 +281,9 @@ def _base(base: str, separator: str) -> tuple[str, str]:
     try:
         name, _, domain = normalise_address(base).rpartition("@")
     except ValueError as error:
-        raise ConfigurationError(f"{base!r} is no mail address: {error}") from error
+        raise ConfigurationError(
+            f"reply_to={base!r} is no mail address; give `name@domain` alone, or `@domain`"
+        ) from error
     return name, domain
 
 

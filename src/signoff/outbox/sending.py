@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -140,6 +141,7 @@ class Outbox:
         self._elsewhere = elsewhere
         self._chance = chance
         self.health: dict[str, NotifierHealth] = {name: NotifierHealth() for name in notifiers}
+        self.failures = Counter[str]()
 
     async def send(self, delivery_id: str) -> bool:
         """
@@ -248,6 +250,7 @@ class Outbox:
 
     def _failed(self, delivery: Delivery, error: NotifyError, now: datetime) -> Delivery:
         _log.warning("delivery %s failed: %s", delivery.delivery_id, error)
+        self.failures[delivery.notifier] += 1
         self.health[delivery.notifier] = replace(
             self._fared(delivery.notifier), last_error=str(error), last_error_at=now
         )

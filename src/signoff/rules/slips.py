@@ -17,8 +17,10 @@ def refuse_bare_numbers(**durations: object) -> None:
     """
     for name, value in durations.items():
         if value is not None and not isinstance(value, timedelta):
+            number = value if isinstance(value, (int, float)) else 30
             raise ConfigurationError(
-                f"{name}={value!r} has no unit; write {name}=timedelta(minutes=30), say"
+                f"{name}={value!r} has no unit; write {name}=timedelta(seconds={number}),"
+                " or minutes=, hours=, days="
             )
 
 

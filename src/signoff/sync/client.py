@@ -6,13 +6,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from typing_extensions import override
 
 from signoff.audit.ledger import OnEvent
 from signoff.client import Client as AsyncClient
 from signoff.context import Host
+from signoff.errors import ConfigurationError
 from signoff.health import Health
 from signoff.hitl import Who
 from signoff.model.gate import GateCall
@@ -101,6 +102,16 @@ class Client(Host):
     def hitl(self) -> BlockingHitl:
         """The requests. Their methods raise `ConfigurationError` while the client is not open."""
         return self._hitl
+
+    if not TYPE_CHECKING:
+
+        async def __aenter__(self, *_: object) -> None:
+            """Refuse `async with client:`. Raises `ConfigurationError`, always."""
+            raise ConfigurationError(
+                "this client is opened with `with client:`; `async with` is for signoff.Client"
+            )
+
+        __aexit__ = __aenter__
 
     def __enter__(self) -> Self:
         """

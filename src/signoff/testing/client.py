@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import ParamSpec, TypeVar, cast, overload
 
 from signoff.client import Client
-from signoff.errors import ApprovalRejected, ConfigurationError, DecisionError, Hang
+from signoff.errors import (
+    ApprovalExpired,
+    ApprovalRejected,
+    ConfigurationError,
+    DecisionError,
+    Hang,
+    RequestExpired,
+)
 from signoff.flows.flow import Flow
 from signoff.gates import bind_to, gate_of
 from signoff.model.gate import GateCall
@@ -113,6 +120,11 @@ class TestingClient(Client):
             if spec is None or spec.on_reject == "raise":
                 raise
             return refusal
+        except (ApprovalExpired, RequestExpired) as lapsed:
+            # Whoever wrote the answers believes that somebody answered.
+            for refused in self.refused:
+                lapsed.add_note(f"In client.refused: {type(refused).__name__}: {refused}")
+            raise
 
     async def _started(self, flow: type[Flow[object]], inputs: Mapping[str, object]) -> str:
         return (await self.flows.start(flow, inputs=inputs)).run_id
