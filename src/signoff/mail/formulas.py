@@ -77,7 +77,7 @@ THANKS: Final = re.compile(
     r"""(?:many\ |with\ )?thanks?(?:\ you)?(?:\ (?:so\ much|again|a\ lot|very\ much|in\ advance))? | th(?:an)?x | ty | ta | much\ appreciated
       | (?:(?:vielen|besten|herzlichen|lieben)\ )?dank(?:e)?(?:\ (?:im\ voraus|dir|ihnen|schön))? | merci(?:\ (?:beaucoup|bien|d['\u2019]avance|à\ vous))?
       | (?:muchas\ |mil\ )?gracias(?:\ de\ antemano)? | grazie(?:\ mille|\ in\ anticipo)? | (?:muito\ )?obrigad[oa] | grat[oa]
-      | (?:alvast\ |hartelijk\ )?bedankt | dank\ (?:u|je)(?:\ wel)? | (?:z\ góry\ )?dziękuję | dzięki | tack(?:\ på\ förhand)? | (?:mange\ )?tak(?:k)?(?:\ for\ .{2,15})?
+      | (?:alvast\ |hartelijk\ )?bedankt | dank\ (?:u|je)(?:\ wel)? | (?:z\ góry\ )?dziękuję | dzięki | tack(?:\ på\ förhand)? | mange\ takk?(?:\ for\ .{2,15})? | takk?\ for\ .{2,15} | takk
       | kiitos(?:\ etukäteen)? | díky | (?:předem\ )?děkuji | ďakujem | (?:заранее\ )?спасибо | дякую | благодаря | hvala(?:\ unaprijed|\ lepa)?
       | teşekkürler | teşekkür\ ederim | köszönöm | mulțumesc | ευχαριστώ | aitäh | paldies | ačiū | takk | gràcies | terima\ kasih | cảm\ ơn | asante
       | (?:どうも)?ありがとうございま(?:す|した) | (?:非常|十分)?(?:感谢|感謝)(?:您|配合|支持|大家)? | (?:谢谢|謝謝)(?:您|你|大家)? | 多[谢謝](?:配合)? | 感恩 | 감사합니다 | 고맙습니다 | תודה(?:\ רבה)? | شكرا(?:\ لك)? | با\ تشکر | धन्यवाद | ขอบคุณ(?:ครับ|ค่ะ)?""",
@@ -110,7 +110,7 @@ It may be an answer (`よろしくお願いします` asks for something), so it
 
 GREETING: Final = re.compile(
     r"""(?:hi(?:ya)?|hello|hey|dear|greetings|howdy|g['\u2019]day|(?:good\ )?(?:morning|afternoon|evening)(?=(?:\ all|\ everyone|\ team|\ both|\ folks)?[,!.\ ]*\Z)|(?:all|team|folks|everyone)(?=[,!:]\ *\Z)|to\ whom\ it\ may\ concern|good\ (?:morning|afternoon|evening|day)
-      | hallo|moin(?:\ moin)?|servus|grüezi|guten\ (?:tag|morgen|abend)|grü(?:ß|ss)\ gott|hallöchen|ihr\ lieben|mahlzeit|tach|n?['\u2019]?\ ?abend|schönen\ guten\ (?:tag|morgen|abend)|sehr\ geehrte[rs]?|werte[rs]?(?=\ (?-i:[A-ZÄÖÜ]))|liebe[rs]?
+      | hallo|moin(?:\ moin)?|servus|grüezi|guten\ (?:tag|morgen|abend)|grü(?:ß|ss)\ gott|hallöchen|ihr\ lieben|mahlzeit|tach|n?['\u2019]?\ ?abend|schönen\ guten\ (?:tag|morgen|abend)|sehr\ geehrte[rs]?|werte[rs]?(?=\ (?-i:[A-ZÄÖÜ]))|liebe[rs]?(?!\ güte)
       | bonjour(?:\ madame,?\ monsieur|\ à\ tou\w+(?:\ et\ à\ tou\w+)?)?|monsieur(?:\ le\ \w+)?|bonsoir|salut|coucou|madame(?:,?\ monsieur)?|messieurs|mesdames|ch(?:er|ère)s?(?=\ (?:(?-i:[A-ZÀ-Ý])|coll?[eè]g|conf|tou|tutt|tod[oa]s|ami[cg]|client|équipe|equipe|senhor|signor|monsieur|madame))|bjr|re-?bonjour|maître|docteur
       | hola|buen(?:os|as)?\ (?:días?|tardes|noches)|(?:muy\ )?buenas(?:\ (?:tardes|noches))?|muy\ señor(?:a|es|as)?\ (?:mío|mía|nuestro)s?|apreciad[oa]s?|distinguid[oa]s?|compañer[oa]s|(?:ing|lic|dra?|sra?)\.(?=\ \w+[,:])|estimad[oa]s?|querid[oa]s?
       | buon\ ?giorno|buondì|buona\ ?sera|salve|gentil[ei]|gentilissim[aeio]|spett(?:abile|\.le)|egregi[oa]?|buon\ pomeriggio|gent\.\w{1,4}|egr\.|ill\.\w{2}|carissim[oaei]|ciao
@@ -134,7 +134,7 @@ GREETING: Final = re.compile(
       | (?:いつも|(?:早速の?)?(?:ご|お)?(?:連絡|返信|返事|メール)(?:を?いただき|をありがとう|)?)ありがとうございます|突然の?ご連絡失礼いたします
       | ご担当者(?:各位|様|さま)|関係者各位|(?:皆|みな)(?:様|さま)
       | お世話(?:になって(?:おり|い)ます|(?:様|さま)です)|いつも.{0,6}お世話に.{2,10}|お疲れ(?:様|さま)です|こんにちは|おはようございます
-      | (?:您|你|大家|各位(?:同事|领导|老师)?)好|各位(?:同事|领导|老师)?|各位\w{1,4}(?=[:,：，])|(?:您|你|大家|各位|诸位)?[早上中下晚]{1,2}[午上]?好|(?:尊敬|亲爱|親愛)的[\u4e00-\u9fff]{1,8}|敬[启啟]者|(?:[\u4e00-\u9fff]|欧阳|司马|上官|诸葛)(?:总|經理|经理|老师|老師|主任|先生|女士|小姐|工|主管)(?:您好|你好|好)?|老[师師]好|小[\u4e00-\u9fff](?:您|你)?好|안녕하(?:세요|십니까)
+      | (?:您|你|大家|各位(?:同事|领导|老师)?)好|各位(?:同事|领导|老师)?|各位\w{1,4}(?=[:,：，])|(?:您|你|大家|各位|诸位)?[早上中下晚]{1,2}[午上]?好|(?:尊敬|亲爱|親愛)的[\u4e00-\u9fff]{1,8}|敬[启啟]者|(?:[\u4e00-\u9fff]|欧阳|司马|上官|诸葛)(?:經理|经理|老师|老師|主任|先生|女士|小姐|主管)(?:您好|你好|好)?|(?:[王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆汪范金石廖贾夏韦方邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵钱严覃武戴莫孔汤張陳劉楊黃趙吳孫馬鄭謝許馮鄧蕭葉蔣鍾盧譚陸賈鄒錢嚴龔]|欧阳|司马|上官|诸葛)(?:总|工)(?:您好|你好|好)?|老[师師]好|小[\u4e00-\u9fff](?:您|你)?好|안녕하(?:세요|십니까)
       | tere|labdien|sveik[iaos]+|laba\ (?:diena|rytą)|gerbiam\w+|hall?ó|sæl[lia]?r?|góðan\ (?:daginn|dag)|bon(?:a)?\ (?:dia|tarda|tardes)
       | kaixo|egun\ on|გამარჯობა|բարև\S*|сәлем\S*|habari|hujambo|magandang\ \w+|mabuhay|dia\ dhuit|goeie\ (?:dag|môre))(?!\w)""",  # noqa: RUF001 - letters of other scripts
     re.VERBOSE | re.IGNORECASE,
@@ -178,6 +178,23 @@ OFFERS: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """What a sentence speaks of that offers help, waits for an answer, thanks or wishes well."""
+
+DEAR: Final = re.compile(
+    r"""dear | liebe[rs]?(?!\ güte) | werte[rs]? | chère?s? | chers? | estimad[oa]s? | querid[oa]s? | apreciad[oa]s? | distinguid[oa]s? | car[oaie]s? | gentil[ei]
+      | lieve | beste | waarde | ha | drog(?:i|a|ie) | milý | kedves | drag[ăi] | kära | bästa | kjære | kæra?re?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What greets only somebody: alone, or before another word, it may be an answer's."""
+
+PEOPLE: Final = re.compile(
+    r"""(?:all | team | everyone | everybody | both | guys | gang | ladies | gentlemen | colleagues? | friends | sir | madam | customers? | approvals | folks
+      | alle | kolleg\w+ | zusammen | leute | jungs | mädels | frau | herr\w* | collègues? | ami(?:e)?s? | tous | toutes | équipe | madame | monsieur | client\w*
+      | tod[oa]s | compañer[oa]s? | colegas? | equipo | chic[oa]s | amig[oa]s? | señor\w* | cliente\w* | tutt[ie] | ragazz[ie] | collegh[ie] | collega | amic[io] | signor\w* | dott\w*
+      | equipa | equipe | pessoal | gente | galera | turma | senhor\w* | allemaal | allen | collega['\u2019]?s | mevrouw | meneer | jongens | mensen | heer | relatie | klant
+      | wszyscy | państwo | pani\w* | koleżanki | koledzy | zespole)\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Whom people greet without a name."""
 
 NOTICE: Final = re.compile(
     r"""\b(?:

@@ -19,12 +19,14 @@ from signoff.mail.formulas import (
     BOILERPLATE,
     CLOSING,
     COURTESY,
+    DEAR,
     DECIDES,
     GREETING,
     LEGAL,
     NOTICE,
     OFFERS,
     OPENING,
+    PEOPLE,
     SENT,
     THANKS,
 )
@@ -42,9 +44,9 @@ _AROUND_NOTICE: Final = _AROUND + "-=+#|\u2500\u2014"
 _COMMA: Final = (",", "\u060c", "\uff0c", "\u3001", "\u055d")
 _ENDS_GREETING: Final = (*_COMMA, "!", ":", "\uff01", "\uff1a")
 _DENIES: Final = re.compile(
-    r"""\b(?:no|not|nope|never|nein|nicht|kein\w*|non|ne|pas|jamais|nunca|não|nem|mai|niet|nee|geen|nie
-      |wait|stop|hold|halt|warte\w*|moment|wrong|bad|falsch|fehlerhaft|fau(?:x|sse)|trop|incorrect\w*|errad[oa]s?
-      |demais|demasiado|errat[oa]|sbagliat[oa]|troppo|fout|onjuist|błędn\w+|złe|zła)\b | だめ | ダメ | 違 | 错 | 太 | ない | いいえ | 却下 | [不没沒未非否]""",
+    r"""\b(?:no|not|nope|never|nein|nicht|kein\w*|non|ne|pas|jamais|nunca|não|don['\u2019]t|can['\u2019]t|nem|mai|niet|nee|geen|nie
+      |wait|stop|hold|halt|warte\w*|moment|later|später|veto|object|wrong|bad|falsch|fehlerhaft|fau(?:x|sse)|trop|incorrect\w*|errad[oa]s?
+      |demais|demasiado|errat[oa]|sbagliat[oa]|troppo|fout|onjuist|błędn\w+|złe|zła)\b | だめ | ダメ | 違 | 错 | 太 | ない | いいえ | 却下 | 反対 | [不没沒未非否]""",
     re.VERBOSE | re.IGNORECASE,
 )
 _IN_BRACKETS: Final = re.compile(r"(?:\[[^\]]*\]|<[^>]*>|&#?\w{1,8};|\s)+")
@@ -348,7 +350,7 @@ def _only_greets(line: str) -> bool:
     if _denies(line):
         return False
     several = len(pieces) > 1 and all(map(_greets_someone, pieces))
-    return several or all(map(GREETING.fullmatch, pieces))
+    return several or all(GREETING.fullmatch(piece) and not DEAR.fullmatch(piece) for piece in pieces)
 
 
 def _greets_someone(piece: str) -> bool:
@@ -356,8 +358,22 @@ def _greets_someone(piece: str) -> bool:
     greeting = GREETING.match(piece)
     if greeting is None:
         return False
-    whom = piece[greeting.end() :].strip(_AROUND)
-    return not _denies(whom) and len(_words(whom)) <= _GREETING_WORDS
+    whom = piece[greeting.end() :]
+    few = len(_words(whom)) <= _GREETING_WORDS
+    return few and not _denies(whom) and _may_name_people(greeting.group(), whom)
+
+
+def _may_name_people(greeting: str, whom: str) -> bool:
+    """
+    Return whether what follows a greeting may be people.
+
+    `Caro` is dear, and expensive: such a word greets whom is named or spelt with a capital. So
+    does what stands behind a comma.
+    """
+    if not DEAR.fullmatch(greeting) and not whom.startswith(_COMMA):
+        return True
+    named = whom.lstrip(_AROUND)
+    return bool(PEOPLE.match(named)) or named[:1].isupper()
 
 
 def _is_greeting(line: str) -> bool:
@@ -369,7 +385,7 @@ def _is_greeting(line: str) -> bool:
     whom = line[greeting.end() :].rstrip(_AROUND)
     ends = line.endswith(_ENDS_GREETING)
     within = whom.strip(_AROUND)
-    if _denies(within) or (within and whom.startswith("\u3001")):
+    if _denies(within) or not _may_name_people(greeting.group(), whom):
         return False
     return len(_words(whom)) <= (_FEW_WORDS if ends else 1) and not any(c in within for c in _COMMA)
 
