@@ -35,6 +35,8 @@ from signoff.mail.banners import is_banner
         "[EXTERNO] Este correo procede de fuera de la organización. No abra enlaces ni adjuntos si no reconoce al remitente.",
         "PRECAUCIÓN: Este correo proviene de un remitente externo.",
         "Correo externo",
+        "MESSAGE EXTERNE - Soyez prudent avec les liens et pièces jointes",
+        "Uwaga! Wiadomość od nadawcy zewnętrznego. Nie otwieraj załączników.",
         "ATENÇÃO: Este e-mail teve origem fora da organização.",
         "ATENÇÃO: Este e-mail foi enviado de fora da empresa. Não clique em links.",
         "CUIDADO: este email tem origem externa",

@@ -526,6 +526,8 @@ def test_what_offers_help_or_waits_is_doubtful_above_any_signature(
         *(f"Charlie\n{CARD}", "Disclaimer: the views are the author's.\nNo liability."),
         "This mail is confidential.\nIf it is not yours,\ndelete it.",
         "Courtesy of nobody, thanks for your help\n\nHamburg, den 12. März",
+        "Dział Sprzedaży\nAcme S.A.\ntel. kom. 600 123 456",
+        "ご返信お待ちしております。\n\n株式会社アクメ\n営業部 営業一課\nTEL: 03-1234-5678",
     ],
 )
 def test_pictures_days_cards_and_notices_are_doubtful(text: str) -> None:

@@ -23,7 +23,7 @@ _EXTERNAL_MAIL: Final = rf"""(?:(?:extern\w{{0,4}}|estern[oa]|zewnętrzn\w+|вн
 """A mail from elsewhere."""
 
 _FROM: Final = r"""(?:\b(?:from|by|outside|von|vom|kommt|stammt|provient|vient|procede|proviene|llega|viene|origen|origem|origine|veio|provém
-  |vem|tem|desde|enviad\w|inviat\w|sent|gesendet|envoyée?|verzonden|afkomstig|komt|van|wysłan\w+|pochodzi|nadeszł\w+|kommer|из|от)\b|来自|來自|から|より|は)"""
+  |vem|tem|desde|enviad\w|inviat\w|sent|gesendet|envoyée?|verzonden|afkomstig|komt|van|wysłan\w+|pochodzi|nadeszł\w+|kommer|od|из|от)\b|来自|來自|から|より|は)"""
 """How a mail is said to have come."""
 
 _WARNING: Final = r"""\W*(?:caution|warning|alert|attention|notice|be\ careful(?:\ with\ this\ message)?|external(?:\ e-?mail)?|achtung|vorsicht|warnung
@@ -34,8 +34,8 @@ _WARNING: Final = r"""\W*(?:caution|warning|alert|attention|notice|be\ careful(?
 
 _NOT: Final = r"\b(?:not|never|nicht|nie|ne|pas|no|nunca|non|não|niet|nooit)\b"
 
-_CARE: Final = r"""(?:\b(?:caution|careful|click|open|links?|vorsicht\w*|öffnen|klicken|prudence|cliquez|ouvrez|cuidado|haga\ clic|abra|cautela
-  |cliccare|aprire|clique|klik\w*|otwier\w+)\b|请勿|謹慎|谨慎|注意|クリック)"""
+_CARE: Final = r"""(?:\b(?:caution|careful|click|open|links?|vorsicht\w*|öffnen|klicken|prudence|prudents?|cliquez|ouvrez|cuidado|haga\ clic|abra|cautela
+  |cliccare|aprire|clique|klik\w*|otwier\w+|ostrożn\w+)\b|请勿|謹慎|谨慎|注意|クリック)"""
 """What readers of such a mail are told."""
 
 _COMES_FROM_OUTSIDE: Final = re.compile(

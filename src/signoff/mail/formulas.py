@@ -8,7 +8,7 @@ from typing import Final
 CLOSING: Final = re.compile(
     r"""(?:with\ )?(?:(?:my|our)\ )?(?:very\ )?(?:best|kind|kindest|warm|warmest|many)?\ ?(?:personal\ )?
           (?:regards|rgds|rgs)
-      | (?:all\ (?:the|my)\ |very\ )?best(?:\ wishes)? | (?:kind|warm|good)\ wishes | warmly | br | kr
+      | (?:all\ (?:the|my)\ |very\ )?best(?:\ wishes(?:\ for\ .{3,30})?)? | (?:kind|warm|good)\ wishes | warmly | br | kr
       | thanks?(?:\ you)?\ (?:and|&)\ (?:best\ |kind\ )?(?:regards|wishes) | happy\ (?:monday|friday|holidays|new\ year|easter|weekend) | merry\ christmas | ttfn | vbr
       | cheers | (?:all\ )?good\ wishes | sincerely(?:\ yours)? | yours(?:\ (?:sincerely|faithfully|truly|ever))? | respectfully(?:\ yours)?
       | take\ care | (?:talk|speak|see\ you|talk\ to\ you)\ soon | xo(?:xo)* | x{2,4} | ttyl | love | cordially

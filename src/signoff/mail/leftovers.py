@@ -53,7 +53,7 @@ _IN_BRACKETS: Final = re.compile(r"(?:\[[^\]]*\]|<[^>]*>|&#?\w{1,8};|\s)+")
 _CONTACT: Final = re.compile(
     r"""(?:(?:tel|phone|mobile|mob|cell|fax|e-?mail|web|[tmefwpd])\b[.:]?\s*)?
         (?:\S+@\S+\.\w+|(?:\+|00?[1-9])[\d\s()./-]{6,})
-      | (?:te?l|cel|fax|mob|电话|手机|携帯)\w{0,5}[.:\uff1a]?\s*[\d(][\d\s()./-]{6,}""",
+      | (?:te?l|cel|fax|mob|电话|手机|携帯)\w{0,5}[.:\uff1a]?\s*(?:(?:kom|dir|direct|mobile|cell|móvil)\.?:?\s*)?[\d(][\d\s()./-]{6,}""",
     re.VERBOSE | re.IGNORECASE,
 )
 _ADDRESS: Final = re.compile(r"[^\s@]@[^\s@]+\.\w")
@@ -206,7 +206,9 @@ def _is_only_courteous(said: Sequence[str], author: str) -> bool:
     named = _words(author)
     if says_nothing(below, author) or _is_signed(below[0], named):
         return True
-    return _is_card(below, named) or _is_like_a_formula(below, named) or _is_dated(below[0])
+    if _is_card(below, named, signs=_CLOSING_SIGNS):
+        return True
+    return _is_like_a_formula(below, named) or _is_dated(below[0])
 
 
 def _is_dated(line: str) -> bool:
@@ -287,9 +289,9 @@ def _is_like_a_name(line: str) -> bool:
     return capitalised and len(words) <= _NAME_WORDS and not _is_formula(line)
 
 
-def _is_card(said: Sequence[str], named: Sequence[str]) -> bool:
+def _is_card(said: Sequence[str], named: Sequence[str], *, signs: int = _FEW_SIGNS) -> bool:
     """Return whether short lines hold a way to reach somebody: the author, or who has a card."""
-    if not _is_short(said[0]) or any(len(line) > _SHORT for line in said):
+    if not _is_short(said[0], signs=signs) or any(len(line) > _SHORT for line in said):
         return False
     if _is_sentence(said[0]) or said[0].endswith(":"):
         return False
