@@ -356,6 +356,8 @@ FIFTH_JURY: Final = shapes("fifth_jury")
 """The everyday shapes of a fifth one; in half the empty line below is deleted with the words."""
 SIXTH_JURY: Final = shapes("sixth_jury")
 """The everyday shapes of a sixth one; deleting takes all that was typed by hand, greetings too."""
+SEVENTH_JURY: Final = shapes("seventh_jury")
+"""The everyday shapes of a seventh one, who looked up how clients write."""
 EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST]
 FROZEN: Final = {
     "held_out": "4f811ac9d15a9b45",
@@ -370,13 +372,15 @@ FROZEN: Final = {
     "fourth_jury": "29af2e952da7910c",
     "fifth_jury": "8b758914a852739c",
     "sixth_jury": "a3c7082fd1a8f56b",
+    "seventh_jury": "da18b62b24a24418",
 }
 MEASURED: Final = [
     *(HELD_OUT, UNSEEN, SEALED, BLIND, LAST),
     *(PROOF, INDEPENDENT, SECOND_JURY, THIRD_JURY, FOURTH_JURY, FIFTH_JURY, SIXTH_JURY),
+    *(SEVENTH_JURY,),
 ]
 DOUBTED: Final = [*PROOF, *INDEPENDENT, *SECOND_JURY]
-JURIES: Final = [*THIRD_JURY, *FOURTH_JURY, *FIFTH_JURY, *SIXTH_JURY]
+JURIES: Final = [*THIRD_JURY, *FOURTH_JURY, *FIFTH_JURY, *SIXTH_JURY, *SEVENTH_JURY]
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
 

@@ -59,6 +59,8 @@ _SENDER: Final = re.compile(
 _TAG: Final = re.compile(
     rf"""\W*(?:ext|extern|external|externe|externo|externa|esterno|esterna|zewnętrzn[ya]|社外|外部)(?:[\ \-]{_MAIL})?\W*
       | \[(?:ext|extern\w*|estern[oa]|zewnętrzn\w+|{_MAIL}\ (?:extern\w*|estern[oa])|extern\w*\ {_MAIL})\].*
+      | \[[^\]]{{0,30}}\b(?:internal|public|private|confidential|restricted|official|sensitive|intern[aeo]?|interní|vertraulich|öffentlich|confidentiel
+          |confidencial|público|riservato|pubblico|vertrouwelijk|openbaar|poufn[aey]|wewnętrzn\w+|社内|社外秘|機密|内部|机密|公开)\b[^\]]{{0,20}}\]
       | \W*(?:classification|sensitivity|confidentiality|klassifizierung|classificação|clasificación|vertraulichkeit)\s?:.{{0,40}}
       | \W*tlp:\w{{3,6}}(?:\+\w+)?\W* | [cs][0-4]\ ?[-\u2013]\ ?\w+ | zjqcmqryfpfptbanner\w+""",
     re.VERBOSE | re.IGNORECASE,

@@ -57,6 +57,7 @@ _CONTACT: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _ADDRESS: Final = re.compile(r"[^\s@]@[^\s@]+\.\w")
+_GENDERS: Final = re.compile(r"\((?:as?|os?|e?s|e|r|n?e|in|innen)\)|(?<=\w)[/*:_@](?:as?|r|in|innen)\b")
 _PIECES: Final = re.compile("[,\uff0c\u3001\u3002\uff01!]\\s*")
 _PICTURES: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]+")
 _PLACE_AND_DAY: Final = re.compile(
@@ -293,7 +294,7 @@ def _is_card(said: Sequence[str], named: Sequence[str], *, signs: int = _FEW_SIG
     """Return whether short lines hold a way to reach somebody: the author, or who has a card."""
     if not _is_short(said[0], signs=signs) or any(len(line) > _SHORT for line in said):
         return False
-    if _is_sentence(said[0]) or said[0].endswith(":"):
+    if _is_sentence(said[0]) or said[0].endswith((":", "\u3002")):
         return False
     if "?" in said[0] or not (
         len(said) >= _CARD_LINES or any(_shares_a_word(line, named) for line in said)
@@ -332,7 +333,7 @@ def _is_preamble(line: str) -> bool:
 
 def _greets(line: str, named: Sequence[str]) -> bool:
     """Return whether a line is a greeting for certain."""
-    bare = line.strip()
+    bare = _GENDERS.sub("", line.strip())
     if _says_who_writes(bare, named) or _is_opening(bare):
         return True
     if not _is_greeting(bare):
@@ -378,7 +379,8 @@ def _may_name_people(greeting: str, whom: str) -> bool:
     return bool(PEOPLE.match(named)) or named[:1].isupper()
 
 
-def _is_greeting(line: str) -> bool:
+def _is_greeting(text: str) -> bool:
+    line = _GENDERS.sub("", text)
     greeting = GREETING.match(line) if len(line) <= _SHORT else None
     if greeting is None:
         return False
