@@ -71,6 +71,27 @@ async def test_a_run_that_fails_is_logged_once_with_its_name_and_without_its_wor
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("work", ["a flow", "a call"])
+async def test_the_lines_that_an_exception_came_through_are_in_the_log(
+    caplog: pytest.LogCaptureFixture, work: str
+) -> None:
+    """Of the user's code, without the exception's words, for who looks more closely."""
+    caplog.set_level(logging.INFO)
+    async with Client() as client:
+        if work == "a flow":
+            await client.flows.start(Broken)
+            await client.drain()
+        else:
+            await client.submit(ship, "7", key="order-7")
+            await answered(client, approve=True)
+
+    [told] = [one.getMessage() for one in caplog.records if " raised " in one.getMessage()]
+    assert f'File "{__file__}", line ' in told
+    assert ("in begin" in told, "in ship" in told) == (work == "a flow", work == "a call")
+    assert "signoff/flows" not in told
+    assert SECRET not in told
+
+
 async def test_a_submitted_call_whose_body_raises_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

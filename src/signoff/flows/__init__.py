@@ -12,7 +12,8 @@ a gate's answer is all that a step waited for.
 
 Inside a step: `attempt` is what its calls meet, and `calls` what is journaled of them. `asking`
 opens a question that `drafts` draws up, `permits` reads what its answer allows, `performing` runs
-the body, and `in_doubt` settles what nobody saw end. `failures` stores exceptions.
+the body, and `in_doubt` settles what nobody saw end. `failures` stores exceptions,
+and `places` says where the user's code is.
 
 State: `state` is what the steps of a run share, `tracking` notes who touches what of it, and
 `undo` takes that back.

@@ -10,15 +10,12 @@ one runs in the thread that waits for it, and such a task waits with it.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, Generic, NoReturn, Protocol, TypeVar, cast
+from typing import Generic, NoReturn, Protocol, TypeVar, cast
 
 import anyio
 from anyio import from_thread
@@ -38,6 +35,7 @@ from signoff.flows.asking import Asking
 from signoff.flows.calls import WAITS, Answer, CallKey, Calls, Permit, Plan, Settled
 from signoff.flows.drafts import call_digest
 from signoff.flows.performing import call_with, in_body, perform, refuse_in_body, run_body
+from signoff.flows.places import calling_place
 from signoff.flows.session import Blocked, Lost, Part, Session
 from signoff.model.gate import GateCall, GateSpec
 from signoff.model.run import Call
@@ -45,8 +43,6 @@ from signoff.model.run import Call
 _log = logging.getLogger("signoff.flows")
 
 T = TypeVar("T")
-
-_PACKAGE: Final = str(Path(__file__).resolve().parent.parent) + os.sep
 
 
 class Begun(Part, Protocol):
@@ -382,7 +378,7 @@ class Attempt(Scope):
 
     def _suspend(self) -> NoReturn:
         self.suspended = True
-        self._place = _calling_place()
+        self._place = calling_place()
         raise Suspend
 
     def _raise_again(self) -> None:
@@ -446,11 +442,3 @@ class _CallingThread:
         if raised:
             raise raised[0]
         return value[0]
-
-
-def _calling_place() -> str:
-    """Return where the step's own code is, as file and line."""
-    frames = [
-        frame for frame in traceback.extract_stack() if not frame.filename.startswith(_PACKAGE)
-    ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from signoff.flows.endings import (
     withdraw_left,
 )
 from signoff.flows.failures import recorded
+from signoff.flows.places import way_of
 from signoff.flows.session import Session
 from signoff.flows.signals import Told, distrusted
 from signoff.model.changes import Signal, Task
@@ -31,6 +33,8 @@ from signoff.model.request import Request
 from signoff.model.run import TERMINAL, Failure, Run, RunStatus
 from signoff.model.values import Tree
 from signoff.rules import dispatch
+
+_log = logging.getLogger("signoff.flows")
 
 _IMPERSONAL: Final = frozenset({"in_doubt", "seal_invalid", "poison"})
 """Reasons whose detail names records only; that of the others may show values of the run."""
@@ -96,6 +100,7 @@ class Recorder:
     async def failed(self, occurrence_id: str, error: Exception) -> None:
         """Record that a step has raised."""
         self.session.failures[occurrence_id] = error
+        _log.info("%s raised %s:\n%s", occurrence_id, type(error).__name__, way_of(error))
         failure = recorded(error, self.session.shop.codec)
 
         async def build() -> Update:

@@ -57,7 +57,9 @@ _CONTACT: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _ADDRESS: Final = re.compile(r"[^\s@]@[^\s@]+\.\w")
-_GENDERS: Final = re.compile(r"\((?:as?|os?|e?s|e|r|n?e|in|innen)\)|(?<=\w)[/*:_@](?:as?|r|in|innen)\b")
+_GENDERS: Final = re.compile(
+    r"\((?:as?|os?|e?s|e|r|n?e|in|innen)\)|(?<=\w)[/*:_@](?:as?|r|in|innen)\b"
+)
 _PIECES: Final = re.compile("[,\uff0c\u3001\u3002\uff01!]\\s*")
 _PICTURES: Final = re.compile("[\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]+")
 _PLACE_AND_DAY: Final = re.compile(
@@ -353,7 +355,9 @@ def _only_greets(line: str) -> bool:
     if _denies(line):
         return False
     several = len(pieces) > 1 and all(map(_greets_someone, pieces))
-    return several or all(GREETING.fullmatch(piece) and not DEAR.fullmatch(piece) for piece in pieces)
+    return several or all(
+        GREETING.fullmatch(piece) and not DEAR.fullmatch(piece) for piece in pieces
+    )
 
 
 def _greets_someone(piece: str) -> bool:
