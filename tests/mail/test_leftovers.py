@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from signoff.mail.leftovers import greeted, is_doubtful, is_wordless, says_nothing
+from signoff.mail.greetings import greeted
+from signoff.mail.leftovers import is_doubtful, says_nothing
 from signoff.mail.reply import SentContext, extract
+from signoff.mail.wording import is_wordless
 
 AUTHOR = "Ann Lee"
 SENT = SentContext(

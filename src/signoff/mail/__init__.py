@@ -9,8 +9,9 @@ of a mail of it, from `parts` whose values `flatten` has made safe.
 In: `incoming` is a mail as it came in, read by `headers`, `mime`, `charsets` and `markup`;
 `authentication` says whether its sender is vouched for, and `bounces` whether it reports another
 mail. `reply` finds what a reviewer wrote: without what `sent` knows that we wrote, without the
-`phrases` of mail clients, the `banners` of servers and the `armour` of signed text; `leftovers` and
-`formulas` tell whether anything is left.
+`phrases` of mail clients, the `banners` of servers and the `armour` of signed text. `greetings` are
+passed over, and `leftovers` tells whether anything is left; both know `formulas`, and `wording` has
+what they count.
 
 Both ways: `address` has the addresses that carry tokens, `editing` is approving with changes,
 `marks` has the line that parts an answer from what it answers, and `loopback` tells which servers

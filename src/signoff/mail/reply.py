@@ -17,14 +17,8 @@ from typing import Final
 
 from signoff.mail.armour import without_armour
 from signoff.mail.banners import is_banner
-from signoff.mail.leftovers import (
-    greeted,
-    is_doubtful,
-    is_like_a_greeting,
-    is_wordless,
-    names_a_place,
-    says_nothing,
-)
+from signoff.mail.greetings import greeted, is_like_a_greeting
+from signoff.mail.leftovers import is_doubtful, names_a_place, says_nothing
 from signoff.mail.marks import REPLY_LINE
 from signoff.mail.mime import CUT, bounded
 from signoff.mail.phrases import (
@@ -40,6 +34,7 @@ from signoff.mail.phrases import (
     SENT_BY,
     WROTE,
 )
+from signoff.mail.wording import is_wordless
 
 _QUOTED: Final = re.compile(r"\s*>")
 _INITIALS: Final = re.compile(r"^\s*[^\W\d_a-z]{1,3}>")
