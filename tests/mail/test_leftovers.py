@@ -464,6 +464,7 @@ GREETINGS = [
     *("佐藤様、お世話になっております。", "営業部の皆様", "Morning all,", "Grüß Gott Herr Huber,"),
     *("Hope you're well.", "vielen Dank für Ihre Nachricht.", "Olá, tudo bem?", "来信收悉。"),
     *("Pani Anno,", "Bonjour à toutes et à tous,"),
+    *("Bom dia, pessoal", "Hi all", "Hallo, Team", "Hola a todos"),
     *("Caro(a) Colega,", "Estimado/a compañero/a,", "Liebe*r Kolleg*in,", "大家下午好，"),
 ]
 
@@ -561,6 +562,7 @@ def test_a_gateway_says_where_a_mail_came_from(banner: str) -> None:
     [
         *("Perfect", "Send it", "Hold off until Monday", "Kann so raus", "Feu vert", "Por mí vale"),
         *("Nulla da segnalare", "Pode seguir", "Doe maar", "Bez uwag", "このまま進めてください"),
+        *("keine Einwände", "Geen bezwaar", "Sin objeciones", "Bez zastrzeżeń", "No objections"),
         *("Toestemming verleend.", "Granted, thanks for the figures", "Zustimmung erteilt"),
         *("先不要发", "Troppo lungo", "I have a question about the discount."),
     ],

@@ -698,3 +698,10 @@ def test_any_text_has_a_reply(text: str) -> None:
     found = lines(text)
 
     assert not found or (found[0].strip() and found[-1].strip())
+
+
+@pytest.mark.parametrize("ruler", ["─" * 10, "━" * 10, "_/" * 10, "=" * 10, "■" * 10])
+def test_a_ruler_may_be_the_last_line(ruler: str) -> None:
+    """Of whatever marks: it is nothing that goes on, and nothing that the reviewer wrote."""
+    assert lines(f"Approved\n\n{ruler}")[0] == "Approved"
+    assert lines(ruler) in ([], [ruler])

@@ -187,7 +187,7 @@ DEAR: Final = re.compile(
 """What greets only somebody: alone, or before another word, it may be an answer's."""
 
 PEOPLE: Final = re.compile(
-    r"""(?:all | team | everyone | everybody | both | guys | gang | ladies | gentlemen | colleagues? | friends | sir | madam | customers? | approvals | folks
+    r"""(?:[aà]\ |an\ )?(?:all | team | everyone | everybody | both | guys | gang | ladies | gentlemen | colleagues? | friends | sir | madam | customers? | approvals | folks
       | alle | kolleg\w+ | zusammen | leute | jungs | mädels | frau | herr\w* | collègues? | ami(?:e)?s? | tous | toutes | équipe | madame | monsieur | client\w*
       | tod[oa]s | compañer[oa]s? | colegas? | equipo | chic[oa]s | amig[oa]s? | señor\w* | cliente\w* | tutt[ie] | ragazz[ie] | collegh[ie] | collega | amic[io] | signor\w* | dott\w*
       | equipa | equipe | pessoal | gente | galera | turma | senhor\w* | allemaal | allen | collega['\u2019]?s | mevrouw | meneer | jongens | mensen | heer | relatie | klant
@@ -266,14 +266,14 @@ BOILERPLATE: Final = re.compile(
 """How a notice begins that may be somebody's words: it is doubted."""
 
 DECIDES: Final = re.compile(
-    r"""\b(?:send|ship|wait|hold|change|shorten|cut|fix|wrong|price|date|figures?|headline|title|long|short|perfect|great|discuss|tomorrow|monday|works|sounds|granted|permission|consent|signed\ off|agreed|proceed|cleared|green\ light|thumbs\ up|good\ to\ go|happy\ with|all\ good|fine\ (?:by|with)|not|no|yes|ok
-      |passt|raus|falsch|lang|kurz|preis|datum|überschrift|titel|ändern|nicht|nein|ja|(?:sieht|finde\ ich|alles|ist)\ gut|perfekt|super|klar|warten|klären|gefällt|gerne?|kontaktieren|prüfen|erteilt|erlaubt|zustimm\w+|stimme\ zu|grünes\ licht|geht\ klar|in\ ordnung
+    r"""\b(?:send|ship|wait|hold|change|shorten|cut|fix|wrong|price|date|figures?|headline|title|long|short|perfect|great|discuss|tomorrow|monday|works|sounds|granted|permission|consent|signed\ off|agreed|proceed|cleared|green\ light|thumbs\ up|objections?|good\ to\ go|happy\ with|all\ good|fine\ (?:by|with)|not|no|yes|ok
+      |passt|raus|falsch|lang|kurz|preis|datum|überschrift|titel|ändern|nicht|nein|ja|(?:sieht|finde\ ich|alles|ist)\ gut|perfekt|super|klar|warten|klären|gefällt|gerne?|kontaktieren|prüfen|einwänd\w*|bedenken|erteilt|erlaubt|zustimm\w+|stimme\ zu|grünes\ licht|geht\ klar|in\ ordnung
       |bon\ (?:pour|à)|envoye[rz]|corriger|titre|prix|date|parfait|pas|oui|fausse?|long|attende[zr]|allez-y|très\ bien|feu\ vert|préfère|attendre|rien|ok|accord|autoris\w+
-      |envia\w*|mand\w+|cambi\w+|título|precio|fecha|perfecto|(?:todo|está|parece)\ bien|vale|todavía|esper[ae]\w*|largo|dale|listo|conforme|prefiero|autoriz\w+|visto\ bueno|luz\ verde|acuerdo
-      |inviat?e|procede\w*|prezzo|data|titolo|perfetto|(?:va|me|sta|tutto)\ bene|ottimo|ancora|aspettate|lungo|sbagliat\w|errat\w|nulla|confermo|contattate|autorizz\w+|benestare|nulla\ osta|via\ libera|accordo
-      |tudo\ bem|acordo|pode(?:m)?|enviar|mudem|preço|perfeito|ainda|esperem|longo|errad\w|ótimo|confirmo|nada|seguir|aval|avanç\w+
-      |verstuur\w*|prijs|klopt|titel|aanpassen|(?:helemaal|betreft|er|is)\ goed|niet|nog|wacht|lang|kort|mooi|doe\ maar|geen|klant|toestemming|verleend|akkoord|groen\ licht
-      |wysłać|wysyłać|cena|tytuł|zmienić|jeszcze|poczekajcie|długie|wygląda\ dobrze|zła|błędn\w|super|uwag|potwierdzam|skontaktować|zgod[aęy]|zgadzam|akcept\w+|zielone\ światło)\b
+      |envia\w*|mand\w+|cambi\w+|título|precio|fecha|perfecto|(?:todo|está|parece)\ bien|vale|todavía|esper[ae]\w*|largo|dale|listo|conforme|prefiero|autoriz\w+|objecion\w*|visto\ bueno|luz\ verde|acuerdo
+      |inviat?e|procede\w*|prezzo|data|titolo|perfetto|(?:va|me|sta|tutto)\ bene|ottimo|ancora|aspettate|lungo|sbagliat\w|errat\w|nulla|confermo|contattate|autorizz\w+|obiezion\w*|benestare|nulla\ osta|via\ libera|accordo
+      |tudo\ bem|acordo|pode(?:m)?|enviar|mudem|preço|perfeito|ainda|esperem|longo|errad\w|ótimo|confirmo|nada|seguir|aval|avanç\w+|objeç\w+
+      |verstuur\w*|prijs|klopt|titel|aanpassen|(?:helemaal|betreft|er|is)\ goed|niet|nog|wacht|lang|kort|mooi|doe\ maar|geen|klant|bezwa\w+|toestemming|verleend|akkoord|groen\ licht
+      |wysłać|wysyłać|cena|tytuł|zmienić|jeszcze|poczekajcie|długie|wygląda\ dobrze|zła|błędn\w|super|uwag|potwierdzam|skontaktować|zgod[aęy]|zgadzam|akcept\w+|zastrzeżeń|zielone\ światło)\b
       | 送[らっ] | 価格 | 変更して | 待って | すぎ | 間違 | いいと | 進めて | 大丈夫 | 了解 | 承知 | 確認しましたか | 質問があり | 連絡して | 許可 | 構いません | 問題な | 異存 | 差し支え | 修正を | 内容で | 違い | 発送 | OK
       | [发發]送 | [发發]了 | 不 | 价格 | 修改 | 错 | 等到 | 太 | 看起来 | 意见 | 确认 | 確認 | 就这样 | 好的 | 没问题 | 沒問題 | 办理 | 辦理 | 可行 | 有疑[问問]。 | 客户""",
     re.VERBOSE | re.IGNORECASE,

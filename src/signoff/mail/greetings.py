@@ -90,10 +90,22 @@ def _only_greets(line: str) -> bool:
     pieces = [piece.strip(AROUND) for piece in _PIECES.split(line.strip(AROUND))]
     if denies(line):
         return False
-    several = len(pieces) > 1 and all(map(_greets_someone, pieces))
-    return several or all(
+    first, *others = pieces
+    if _greets_all(first) and all(map(PEOPLE.fullmatch, others)):
+        return True
+    several = others and all(map(_greets_someone, pieces))
+    return bool(several) or all(
         GREETING.fullmatch(piece) and not DEAR.fullmatch(piece) for piece in pieces
     )
+
+
+def _greets_all(piece: str) -> bool:
+    """Return whether a piece of a line greets whom one greets without a name, or nobody."""
+    greeting = GREETING.match(piece)
+    if greeting is None:
+        return False
+    whom = piece[greeting.end() :].strip(AROUND)
+    return PEOPLE.fullmatch(whom) is not None or (not whom and not DEAR.fullmatch(piece))
 
 
 def _greets_someone(piece: str) -> bool:

@@ -485,7 +485,7 @@ class _Reading:
         """Return where the next line that is not blank is, or the number of lines."""
         while at < len(self._lines) and _BLANK.fullmatch(self._lines[at]):
             at += 1
-        return at
+        return min(at, len(self._lines))
 
     def _is_quoted(self, at: int) -> bool:
         return at < len(self._lines) and _QUOTED.match(self._lines[at]) is not None
