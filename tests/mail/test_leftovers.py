@@ -465,7 +465,13 @@ GREETINGS = [
     *("Hope you're well.", "vielen Dank für Ihre Nachricht.", "Olá, tudo bem?", "来信收悉。"),
     *("Pani Anno,", "Bonjour à toutes et à tous,"),
     *("Bom dia, pessoal", "Hi all", "Hallo, Team", "Hola a todos"),
-    *("Caro(a) Colega,", "Estimado/a compañero/a,", "Liebe*r Kolleg*in,", "大家下午好，"),
+    *(
+        "Caro(a) Colega,",
+        "Estimado/a compañero/a,",
+        "Liebe*r Kolleg*in,",
+        "大家下午好，",
+        "老师们好，",
+    ),
 ]
 
 
@@ -571,3 +577,19 @@ def test_a_gateway_says_where_a_mail_came_from(banner: str) -> None:
 def test_what_decides_orders_or_finds_fault_is_not_doubted(answer: str, name: str) -> None:
     """For the name below: no closing holds such words."""
     assert not is_doubtful([answer, *name.split("\n")], AUTHOR)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Accord du bureau, sous réserve que le numéro SIRET soit ajouté en bas de page.",
+        "Fine by me once the footer links to the privacy policy, as the terms have it.",
+        "Change the registered office in the footer, please; then it may go out.",
+        "Agreed, but this message is confidential until Monday: tell no recipient.",
+    ],
+)
+def test_an_answer_may_speak_of_what_notices_speak_of(answer: str) -> None:
+    """It begins as answers do; a notice never does."""
+    reply = extract(f"{answer}\n\nAnn\n\n{QUOTED}", sent=SENT, author=AUTHOR)
+
+    assert (reply.first, reply.doubtful) == (answer, False)

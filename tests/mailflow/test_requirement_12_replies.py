@@ -358,6 +358,8 @@ SIXTH_JURY: Final = shapes("sixth_jury")
 """The everyday shapes of a sixth one; deleting takes all that was typed by hand, greetings too."""
 SEVENTH_JURY: Final = shapes("seventh_jury")
 """The everyday shapes of a seventh one, who looked up how clients write."""
+EIGHTH_JURY: Final = shapes("eighth_jury")
+"""The everyday shapes of an eighth one: workshops, schools, clubs, town halls, freelancers."""
 NINTH_JURY: Final = shapes("ninth_jury")
 """The everyday shapes of a ninth one: banks, publishers, hospitals, carriers, software firms."""
 EVERY: Final = [*TUNED, *HELD_OUT, *UNSEEN, *SEALED, *BLIND, *LAST]
@@ -375,15 +377,24 @@ FROZEN: Final = {
     "fifth_jury": "8b758914a852739c",
     "sixth_jury": "a3c7082fd1a8f56b",
     "seventh_jury": "da18b62b24a24418",
+    "eighth_jury": "58cbdc9a14508f71",
     "ninth_jury": "beca53eba73d2df6",
 }
 MEASURED: Final = [
     *(HELD_OUT, UNSEEN, SEALED, BLIND, LAST),
     *(PROOF, INDEPENDENT, SECOND_JURY, THIRD_JURY, FOURTH_JURY, FIFTH_JURY, SIXTH_JURY),
-    *(SEVENTH_JURY, NINTH_JURY),
+    *(SEVENTH_JURY, EIGHTH_JURY, NINTH_JURY),
 ]
 DOUBTED: Final = [*PROOF, *INDEPENDENT, *SECOND_JURY]
-JURIES: Final = [*THIRD_JURY, *FOURTH_JURY, *FIFTH_JURY, *SIXTH_JURY, *SEVENTH_JURY, *NINTH_JURY]
+JURIES: Final = [
+    *THIRD_JURY,
+    *FOURTH_JURY,
+    *FIFTH_JURY,
+    *SIXTH_JURY,
+    *SEVENTH_JURY,
+    *EIGHTH_JURY,
+    *NINTH_JURY,
+]
 
 THREE: Final = choices(["approved", "rejected", "needs_revision"])
 

@@ -190,7 +190,9 @@ def _speaks_of_itself(line: str) -> bool:
     """Return whether a line begins a disclaimer, which goes on for as long as it likes."""
     if BOILERPLATE.match(line.lstrip(_AROUND_NOTICE)):
         return True
-    return bool((DISCLAIMER.search(line) or LEGAL.search(line)) and ITSELF.search(line))
+    return not _answers(line) and bool(
+        (DISCLAIMER.search(line) or LEGAL.search(line)) and ITSELF.search(line)
+    )
 
 
 def _may_be_added(line: str) -> bool:
@@ -279,8 +281,15 @@ def _is_notice(line: str) -> bool:
     return len(line) > _SENTENCE and _may_be_notice(line)
 
 
+def _answers(line: str) -> bool:
+    """Return whether a line begins as answers do, whatever it goes on to speak of."""
+    return bool(ANSWER.match(line) or DECIDES.match(line))
+
+
 def _may_be_notice(line: str) -> bool:
-    """Return whether a line speaks as notices do; somebody may speak so of the copy."""
+    """Return whether a line speaks as notices do; who begins as answers do speaks of the copy."""
+    if _answers(line):
+        return False
     if NOTICE.search(line):
         return True
     speaks = DISCLAIMER.search(line) or LEGAL.search(line)
