@@ -100,11 +100,8 @@ def _only_greets(line: str) -> bool:
 
 
 def _greets_all(piece: str) -> bool:
-    """Return whether a piece of a line greets whom one greets without a name, or nobody."""
-    greeting = GREETING.match(piece)
-    if greeting is None:
-        return False
-    whom = piece[greeting.end() :].strip(AROUND)
+    """Return whether what begins as a greeting greets whom one greets without a name, or nobody."""
+    whom = GREETING.sub("", piece, count=1).strip(AROUND)
     return PEOPLE.fullmatch(whom) is not None or (not whom and not DEAR.fullmatch(piece))
 
 
