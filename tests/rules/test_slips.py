@@ -25,8 +25,8 @@ WORDS = ("pending", "approved")
     ("slip", "said"),
     [
         (
-            lambda: refuse_bare_numbers(sla=None, lease=30),
-            "lease=30 has no unit; write lease=timedelta(seconds=30), or minutes=, hours=, days=",
+            lambda: refuse_bare_numbers(sla=None, lease=5),
+            "lease=5 has no unit; write lease=timedelta(seconds=5), or minutes=, hours=, days=",
         ),
         (
             lambda: refuse_bare_numbers(sla="1 h"),
