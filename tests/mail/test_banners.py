@@ -114,6 +114,7 @@ def test_a_warning_of_a_mail_from_elsewhere_is_a_servers(line: str) -> None:
         "Cuidado com o preço",
         "Caution: wait for legal",
         "[rejected]",
+        "[EXTERNAL] Rejected, the price is wrong",
         "[needs revision]",
         "Cet e-mail ne doit pas partir",
         "Questa e-mail non va inviata all'esterno",

@@ -590,6 +590,6 @@ def test_what_decides_orders_or_finds_fault_is_not_doubted(answer: str, name: st
 )
 def test_an_answer_may_speak_of_what_notices_speak_of(answer: str) -> None:
     """It begins as answers do; a notice never does."""
-    reply = extract(f"{answer}\n\nAnn\n\n{QUOTED}", sent=SENT, author=AUTHOR)
+    reply = extract(f"{answer}\n\n{QUOTED}", sent=SENT, author=AUTHOR)
 
     assert (reply.first, reply.doubtful) == (answer, False)

@@ -58,7 +58,7 @@ _SENDER: Final = re.compile(
 )
 _TAG: Final = re.compile(
     rf"""\W*(?:ext|extern|external|externe|externo|externa|esterno|esterna|zewnętrzn[ya]|社外|外部)(?:[\ \-]{_MAIL})?\W*
-      | \[(?:ext|extern\w*|estern[oa]|zewnętrzn\w+|{_MAIL}\ (?:extern\w*|estern[oa])|extern\w*\ {_MAIL})\].*
+      | \[(?:ext|extern\w*|estern[oa]|zewnętrzn\w+|{_MAIL}\ (?:extern\w*|estern[oa])|extern\w*\ {_MAIL})\](?:\W*|.{{0,60}}(?:{_CARE}|{_THIS_MAIL}).*)
       | \[[^\]]{{0,30}}\b(?:internal|public|private|confidential|restricted|official|sensitive|intern[aeo]?|interní|vertraulich|öffentlich|confidentiel
           |confidencial|público|riservato|pubblico|vertrouwelijk|openbaar|poufn[aey]|wewnętrzn\w+|社内|社外秘|機密|内部|机密|公开)\b[^\]]{{0,20}}\]
       | \W*(?:classification|sensitivity|confidentiality|klassifizierung|classificação|clasificación|vertraulichkeit)\s?:.{{0,40}}
